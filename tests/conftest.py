@@ -1,0 +1,59 @@
+"""What the tests share: the thin VGG-19 of the run, the program as a user starts it, small pictures."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+import recipe  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    """Quick ones first: a mistake is told before the long tests begin."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """A folder with thin.mat (an eighth of VGG-19's channels), content.png (40 x 30) and style.png (36 x 28)."""
+    folder = tmp_path_factory.mktemp("inputs")
+    recipe.write_mat(folder / "thin.mat", recipe.kernels(width=0.125))
+    Image.fromarray(recipe.content(height=30, width=40)).save(folder / "content.png")
+    Image.fromarray(recipe.style(height=28, width=36)).save(folder / "style.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def thin_model(inputs):
+    import nst_utils
+
+    return nst_utils.load_vgg_model(inputs / "thin.mat")
+
+
+@pytest.fixture
+def paint(inputs, tmp_path):
+    """paint(*flags): run nst_main.py on the small inputs, in a folder of its own, as a user does."""
+
+    def run(*flags, defaults=True, cwd=tmp_path):
+        given = [
+            *("--content_image_filename", inputs / "content.png", "--style_image_filename", inputs / "style.png"),
+            *("--weights", inputs / "thin.mat", "--image_size", 0, "--epochs", 3, "--print_every", 2),
+        ]
+        command = [sys.executable, ROOT / "nst_main.py", *(given if defaults else []), *flags]
+        return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+@pytest.fixture
+def pixels():
+    """pixels(path): a picture file as an integer array (n_H, n_W, 3)."""
+    return lambda path: np.asarray(Image.open(path).convert("RGB")).astype(int)

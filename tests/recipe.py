@@ -1,0 +1,103 @@
+"""Makes what the tests feed the program: VGG-19 weight files in their published layouts, and pictures.
+
+Everything is seeded. At full width, kernels(0), content() and style() are the inputs for which the
+figures in parity.json were printed by the original TensorFlow 1 program.
+"""
+
+import h5py
+import numpy as np
+import scipy.io
+
+BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+
+
+def kernels(width=1.0, blocks=BLOCKS):
+    """{name: (kernel (3, 3, in, out), bias (out,))} of the convolutions, width times as many channels."""
+    rng, inputs, weights = np.random.default_rng(0), 3, {}
+    for block, (count, channels) in enumerate(blocks, 1):
+        outputs = int(channels * width)
+        for i in range(1, count + 1):
+            kernel = rng.standard_normal((3, 3, inputs, outputs)) * np.sqrt(2 / (9 * inputs))
+            bias = rng.standard_normal(outputs) * 0.5
+            weights[f"conv{block}_{i}"] = kernel.astype("float32"), bias.astype("float32")
+            inputs = outputs
+    return weights
+
+
+def matlab_struct(**fields):
+    record = np.empty((1, 1), dtype=[(name, object) for name in fields])
+    record[0, 0] = tuple(fields.values())
+    return record
+
+
+def matlab_cell(items):
+    cell = np.empty((1, len(items)), object)
+    cell[0, :] = items
+    return cell
+
+
+def write_mat(path, weights, layout="current", with_top=False):
+    """A MatConvNet file: 'current' has name and type first, 'beta16' weights first and no meta struct."""
+    layers = []
+    for name, (kernel, bias) in weights.items():
+        if name.endswith("_1") and name != "conv1_1":
+            layers.append(matlab_struct(name=f"pool{int(name[4]) - 1}", type="pool", method="max"))
+        if layout == "current":
+            pair = matlab_cell([kernel, bias[np.newaxis]])
+            layers.append(matlab_struct(name=name, type="conv", weights=pair, pad=[[1, 1, 1, 1]], stride=[[1, 1]]))
+            layers.append(
+                matlab_struct(name=name.replace("conv", "relu"), type="relu", leak=0, weights=matlab_cell([]))
+            )
+        else:
+            pair = matlab_cell([kernel, bias[:, np.newaxis]])
+            layers.append(matlab_struct(weights=pair, pad=[[1, 1, 1, 1]], type="conv", name=name, stride=[[1, 1]]))
+            layers.append(matlab_struct(type="relu", name=name.replace("conv", "relu")))
+    if with_top:
+        top = matlab_cell([np.ones((7, 7, kernel.shape[3], 4), "float32"), np.zeros((1, 4), "float32")])
+        layers.append(matlab_struct(name="fc6", type="conv", weights=top, pad=[[0, 0, 0, 0]], stride=[[1, 1]]))
+        layers.append(matlab_struct(name="prob", type="softmax"))
+    normalization = matlab_struct(averageImage=np.array([123.68, 116.779, 103.939]).reshape(1, 1, 3))
+    outside = (
+        {"normalization": normalization} if layout == "beta16" else {"meta": matlab_struct(normalization=normalization)}
+    )
+    scipy.io.savemat(path, {"layers": matlab_cell(layers), **outside})
+
+
+def write_keras_h5(path, weights, with_top=False):
+    """The layout of Keras' published VGG-19 files, whose conv1_1 expects BGR."""
+    with h5py.File(path, "w") as file:
+        names = []
+        for name, (kernel, bias) in weights.items():
+            layer = name.replace("conv", "block").replace("_", "_conv")
+            group = file.create_group(layer)
+            group[f"{layer}_W_1:0"] = kernel[:, :, ::-1] if name == "conv1_1" else kernel
+            group[f"{layer}_b_1:0"] = bias
+            group.attrs["weight_names"] = [f"{layer}_W_1:0".encode(), f"{layer}_b_1:0".encode()]
+            names.append(layer.encode())
+        for extra in ["block1_pool", *(["flatten", "fc1"] if with_top else [])]:
+            group = file.create_group(extra)
+            group.attrs["weight_names"] = [b"fc1_W_1:0", b"fc1_b_1:0"] if extra == "fc1" else []
+            if extra == "fc1":
+                group["fc1_W_1:0"], group["fc1_b_1:0"] = np.ones((8, 4), "float32"), np.zeros(4, "float32")
+            names.append(extra.encode())
+        file.attrs["layer_names"] = names
+
+
+def picture(seed, height=300, width=400):
+    """uint8 (height, width, 3): smooth shading, twelve discs with hard edges, and a little noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / np.reshape([height, width], (2, 1, 1))
+    shading = rng.uniform(-3, 3, (3, 3))
+    pixels = np.stack([0.5 + 0.5 * np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in shading], -1)
+    for disc in rng.uniform(0, 1, (12, 6)):
+        pixels[(y - disc[0]) ** 2 + (x - disc[1]) ** 2 < (0.05 + 0.15 * disc[2]) ** 2] = disc[3:]
+    pixels += rng.normal(0, 0.03, pixels.shape)
+    return (pixels.clip(0, 1) * 255).astype("uint8")
+
+
+def content(**size):
+    return picture(1, **size)
+
+
+def style(**size):
+    return picture(2, **size)

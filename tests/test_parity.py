@@ -1,0 +1,41 @@
+"""The original TensorFlow 1 program's own numbers, followed at full width for twenty iterations."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import nst_utils as nst
+import recipe
+
+ORIGINAL = json.loads(pathlib.Path(__file__).with_name("parity.json").read_text())
+
+
+def descent(model, size=(300, 400), epochs=20):
+    height, width = size
+    C = nst.reshape_and_normalize_image(recipe.content(height=height, width=width))
+    S = nst.reshape_and_normalize_image(recipe.style(height=height, width=width))
+    evaluate = nst.build_cost(model, C, S, ORIGINAL["alpha"], ORIGINAL["beta"])
+    start = nst.generate_noise_image(C, ORIGINAL["noise_ratio"])
+    for iterate in nst.descend(evaluate, start, epochs, ORIGINAL["learning_rate"]):
+        yield iterate.iteration, *iterate[2:], iterate.picture
+
+
+@pytest.mark.slow
+def test_costs_follow_the_original_within_a_thousandth(tmp_path, pixels):
+    recipe.write_mat(tmp_path / "vgg.mat", recipe.kernels())
+    model = nst.load_vgg_model(tmp_path / "vgg.mat")
+    for ours, original in zip(descent(model), ORIGINAL["iteration, total, content, style"], strict=True):
+        assert ours[:4] == pytest.approx(original, rel=1e-3)
+    nst.save_image(tmp_path / "final.png", ours[-1])
+    np.testing.assert_allclose(pixels(tmp_path / "final.png").mean((0, 1)), ORIGINAL["final_png_mean"], atol=0.01)
+
+
+def test_both_mat_layouts_give_identical_costs(tmp_path):
+    costs = []
+    for layout in ("current", "beta16"):
+        recipe.write_mat(tmp_path / f"{layout}.mat", recipe.kernels(width=0.125), layout)
+        model = nst.load_vgg_model(tmp_path / f"{layout}.mat")
+        costs.append([iterate[:4] for iterate in descent(model, size=(30, 40), epochs=3)])
+    assert costs[0] == costs[1]
