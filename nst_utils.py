@@ -15,6 +15,8 @@ Words and shapes: C, S and G are the content, style and generated image, each a 
 a_C, a_S, a_G are their activations in a layer, (1, n_H, n_W, n_C); J is a cost.
 """
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import h5py
@@ -22,7 +24,9 @@ import keras
 import numpy as np
 import scipy.io
 import tensorflow as tf
-from PIL import Image
+
+import nst_files
+from nst_files import InputError, reason
 
 MEANS = np.array([123.68, 116.779, 103.939], "float32")  # RGB, [Simonyan]
 
@@ -38,30 +42,7 @@ PUBLISHED_MAT = (
 )
 
 
-class InputError(ValueError):
-    """Something a user gave cannot be used. The text is one line: what, where, what to do."""
-
-
 # --- Pictures -------------------------------------------------------------------------------------
-
-
-def read_image(path):
-    """The picture in a file, as Pillow sees it in RGB. Raises InputError where there is none."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a picture ({error})") from error
-
-
-def resize_to_long_side(image, long_side):
-    """The Pillow image with its longer side set to long_side pixels, its aspect ratio kept.
-
-    A picture that has that size already comes back as it is, pixel for pixel.
-    """
-    scale = long_side / max(image.size)
-    size = tuple(max(1, round(side * scale)) for side in image.size)
-    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def reshape_and_normalize_image(image):
@@ -78,11 +59,17 @@ def generate_noise_image(content_image, noise_ratio=0.6, seed=0):
     return np.float32(noise_ratio) * noise + np.float32(1 - noise_ratio) * content_image
 
 
+def to_pixels(image):
+    """The way back: mean-subtracted (1, n_H, n_W, 3) -> (n_H, n_W, 3) uint8, clipped to 0 to 255.
+
+    As in the original the fraction is cut off, not rounded; 0.001 covers the rounding of x - mean + mean.
+    """
+    return np.clip(np.asarray(image)[0] + MEANS + np.float32(0.001), 0, 255).astype("uint8")
+
+
 def save_image(path, image):
     """Write a mean-subtracted (1, n_H, n_W, 3) image; the suffix names the format, JPEG at quality 95."""
-    # As in the original the fraction is cut off, not rounded; 0.001 covers the rounding of x - mean + mean.
-    pixels = np.clip(np.asarray(image)[0] + MEANS + 0.001, 0, 255).astype("uint8")
-    Image.fromarray(pixels).save(path, quality=95)
+    nst_files.write_image(path, to_pixels(image))
 
 
 # --- VGG-19 and its weights ------------------------------------------------------------------------
@@ -140,7 +127,7 @@ def read_weights(path):
         with open(path, "rb") as file:
             head = file.read(128)
     except OSError as error:
-        raise InputError(f"weights {path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"weights {path}: cannot be read ({reason(error)})") from error
     again = "download imagenet-vgg-verydeep-19.mat again (see README, Trained weights)"
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         read = read_keras_h5
@@ -163,8 +150,7 @@ def read_weights(path):
     except InputError:
         raise
     except Exception as error:  # scipy and h5py answer a damaged file with whatever their parsing runs into
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"weights {path}: truncated or damaged ({reason}); {again}") from error
+        raise InputError(f"weights {path}: truncated or damaged ({reason(error)}); {again}") from error
     check_vgg19(weights, path)
     return weights
 
@@ -222,8 +208,9 @@ def download_keras_weights():
     try:
         model = keras.applications.VGG19(include_top=False, weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception when the address cannot be reached
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"weights imagenet: the download failed ({reason}); try again, or name a file") from error
+        raise InputError(
+            f"weights imagenet: the download failed ({reason(error)}); try again, or name a file"
+        ) from error
     return from_keras({layer.name: layer.get_weights() for layer in model.layers})
 
 
@@ -347,7 +334,7 @@ def build_cost(model, content, style, alpha, beta):
     a_S = model(style)
     grams_S = {name: gram_per_position(a_S[name]) for name, _ in STYLE_LAYERS}
 
-    @tf.function
+    @tf.function(autograph=False)  # there is nothing to convert
     def evaluate(picture):
         with tf.GradientTape() as tape:
             tape.watch(picture)
@@ -364,25 +351,53 @@ def build_cost(model, content, style, alpha, beta):
 
 
 class Iterate(NamedTuple):
-    """One state of the descent: iteration (from 0), G (1, n_H, n_W, 3) until the next one, and G's costs."""
+    """One state of the descent. picture and state are its own until the next one is asked for.
+
+    iteration counts from 0; picture is G (1, n_H, n_W, 3); the costs are G's; state() gives the arrays
+    that descend() goes on from.
+    """
 
     iteration: int
     picture: tf.Variable
     total_cost: float
     content_cost: float
     style_cost: float
+    state: Callable[[], dict[str, np.ndarray]]
 
 
-def descend(evaluate, start, epochs, learning_rate):
+class Diverged(ArithmeticError):
+    """The cost became nan or infinite in an iteration; picture is G before it."""
+
+    def __init__(self, iteration, picture):
+        super().__init__(f"the cost is not finite at iteration {iteration}")
+        self.iteration, self.picture = iteration, picture
+
+
+def descend(evaluate, start, epochs, learning_rate, state=None):
     """Adam's descent on a cost of build_cost, from start; yields an Iterate after each of the updates.
 
-    The start is evaluated as well: what one evaluation finds is the cost of the picture that is
-    yielded and the gradient of the next update, so nothing is computed for printing alone.
+    With the state of an Iterate it goes on behind that one, and yields what it would have yielded. The
+    start is evaluated as well: what one evaluation finds is the cost of the picture that is yielded and
+    the gradient of the next update, so nothing is computed for printing alone. Raises Diverged.
     """
     picture = tf.Variable(start)
     adam = keras.optimizers.Adam(learning_rate, epsilon=1e-8)  # TensorFlow 1's epsilon; Keras has 1e-7
-    _, gradient = evaluate(picture)
-    for iteration in range(epochs):
+    adam.build([picture])
+    variables = {"picture": picture, **{f"adam_{i}": variable for i, variable in enumerate(adam.variables)}}
+    if state:
+        for name, variable in variables.items():
+            variable.assign(state[name])
+    first = int(adam.iterations)
+    (J, *_), gradient = evaluate(picture)
+    if not math.isfinite(J):
+        raise Diverged(first - 1, picture)
+    for iteration in range(first, epochs):
+        before = tf.identity(picture)
         adam.apply_gradients([(gradient, picture)])
         costs, gradient = evaluate(picture)
-        yield Iterate(iteration, picture, *(float(cost) for cost in costs))
+        J, J_content, J_style = (float(cost) for cost in costs)
+        if not math.isfinite(J):
+            raise Diverged(iteration, before)
+        yield Iterate(
+            iteration, picture, J, J_content, J_style, lambda: {name: v.numpy() for name, v in variables.items()}
+        )

@@ -38,17 +38,36 @@ def thin_model(inputs):
     return nst_utils.load_vgg_model(inputs / "thin.mat")
 
 
-@pytest.fixture
-def paint(inputs, tmp_path):
-    """paint(*flags): run nst_main.py on the small inputs, in a folder of its own, as a user does."""
+@pytest.fixture(scope="session")
+def command(inputs):
+    """command(*flags): the argv of nst_main.py on the small inputs; later flags win over those given here."""
+    given = [
+        *("--content_image_filename", inputs / "content.png", "--style_image_filename", inputs / "style.png"),
+        *("--weights", inputs / "thin.mat", "--image_size", 0, "--epochs", 3, "--print_every", 2),
+    ]
+    return lambda *flags: [str(word) for word in (sys.executable, ROOT / "nst_main.py", *given, *flags)]
 
-    def run(*flags, defaults=True, cwd=tmp_path):
-        given = [
-            *("--content_image_filename", inputs / "content.png", "--style_image_filename", inputs / "style.png"),
-            *("--weights", inputs / "thin.mat", "--image_size", 0, "--epochs", 3, "--print_every", 2),
-        ]
-        command = [sys.executable, ROOT / "nst_main.py", *(given if defaults else []), *flags]
-        return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+@pytest.fixture
+def paint(command, tmp_path):
+    """paint(*flags): run that command to its end in tmp_path, as a user does."""
+
+    def run(*flags, **options):
+        options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300, **options}
+        return subprocess.run(command(*flags), **options)
+
+    return run
+
+
+@pytest.fixture
+def paint_here(command, tmp_path, monkeypatch, capsys):
+    """paint_here(*flags): the same in this process, which has TensorFlow already: (exit status, output, errors)."""
+
+    def run(*flags):
+        import nst_main
+
+        monkeypatch.chdir(tmp_path)
+        return nst_main.main(command(*flags)[2:]), *capsys.readouterr()
 
     return run
 

@@ -1,11 +1,13 @@
 """The program as a user runs it: its files, its lines, its flags and its errors."""
 
 import csv
+import os
 import re
 import shutil
 import subprocess
 import sys
 
+import pytest
 from PIL import Image
 
 import nst_main
@@ -16,7 +18,8 @@ def test_a_run_leaves_pictures_costs_and_result(paint, tmp_path, inputs):
     run = paint("--epochs", 5)
     assert run.returncode == 0 and run.stderr == ""
     output = tmp_path / "output"
-    assert {path.name for path in output.iterdir()} == {"0.png", "2.png", "4.png", "costs.csv", "generated_image.jpg"}
+    pictures = {"0.png", "2.png", "4.png", "generated_image.jpg"}
+    assert {path.name for path in output.iterdir()} == {*pictures, "costs.csv", "checkpoint.npz", ".lock"}
     with Image.open(output / "generated_image.jpg") as result, Image.open(output / "4.png") as last:
         assert (result.format, result.size, last.format, last.size) == ("JPEG", (40, 30), "PNG", (40, 30))
 
@@ -34,9 +37,9 @@ def test_a_run_leaves_pictures_costs_and_result(paint, tmp_path, inputs):
     assert float(rows[-1]["total_cost"]) < float(rows[0]["total_cost"])
 
 
-def test_costs_are_those_after_the_iterations_update(paint, tmp_path):
+def test_costs_are_those_after_the_iterations_update(paint_here, tmp_path):
     """With no noise the start is C, whose content cost is 0; a cost from before the first update would show it."""
-    paint("--noise_ratio", 0, "--epochs", 1)
+    paint_here("--noise_ratio", 0, "--epochs", 1)
     row = (tmp_path / "output" / "costs.csv").read_text().splitlines()[1].split(",")
     assert row[0] == "0" and float(row[2]) > 0
 
@@ -63,8 +66,8 @@ def test_bare_names_are_looked_for_in_images_then_as_paths(tmp_path, monkeypatch
 def test_without_a_weights_file_random_ones_are_told_in_two_lines(paint, inputs, tmp_path):
     program = tmp_path / "program"  # a copy, so that a file in pretrained-model/ does not matter
     program.mkdir()
-    for name in ("nst_main.py", "nst_utils.py"):
-        shutil.copy(ROOT / name, program)
+    for module in ROOT.glob("nst_*.py"):
+        shutil.copy(module, program)
     flags = ["--content_image_filename", inputs / "content.png", "--style_image_filename", inputs / "style.png"]
     flags += ["--epochs", "1", "--image_size", "0"]
     run = subprocess.run(
@@ -77,20 +80,100 @@ def test_without_a_weights_file_random_ones_are_told_in_two_lines(paint, inputs,
     assert (tmp_path / "output" / "generated_image.jpg").exists()
 
 
-def test_weights_asked_for_and_missing_are_an_error(paint, tmp_path):
-    run = paint("--weights", "pretrained-model/other.mat")
-    assert run.returncode == 2 and run.stdout == ""
-    assert re.fullmatch(r"nst_main.py: error: weights .*other.mat: cannot be read .*\n", run.stderr)
-    assert not (tmp_path / "output").exists()
+@pytest.fixture
+def without_tensorflow(tmp_path):
+    """An environment in which importing TensorFlow ends the program: what answers here answered without it."""
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "tensorflow.py").write_text("raise SystemExit('TensorFlow was imported')")
+    return {**os.environ, "PYTHONPATH": str(tmp_path / "none")}
 
 
-def test_a_wrong_flag_is_one_line(paint):
-    run = paint("--epochs", "many")
-    assert run.returncode == 2 and run.stderr == "nst_main.py: error: argument --epochs: invalid int value: 'many'\n"
+def test_no_tensorflow_there_shows(paint, without_tensorflow):
+    assert "TensorFlow was imported" in paint(env=without_tensorflow).stderr
+
+
+MISTAKES = {
+    "a wrong flag": (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+    "no value": (["--epochs"], "argument --epochs: expected one argument"),
+    "no number": (["--epochs", "many"], "argument --epochs: must be a whole number, at least 1, not 'many'"),
+    "half an epoch": (["--epochs", "1.5"], "argument --epochs: must be a whole number"),
+    "no epochs": (["--epochs", "0"], "argument --epochs: must be a whole number, at least 1, not '0'"),
+    "negative epochs": (["--epochs", "-3"], "argument --epochs: must be a whole number, at least 1, not '-3'"),
+    "print_every 0": (["--print_every", "0"], "argument --print_every: must be a whole number, at least 1"),
+    "alpha below 0": (["--alpha", "-1"], "argument --alpha: must be a number, at least 0, not '-1'"),
+    "alpha inf": (["--alpha", "inf"], "argument --alpha: must be a number, at least 0, not 'inf'"),
+    "beta nan": (["--beta", "nan"], "argument --beta: must be a number"),
+    "no cost": (["--alpha", "0", "--beta", "0"], "arguments --alpha and --beta: one of them must be above 0"),
+    "learning_rate nan": (["--learning_rate", "nan"], "argument --learning_rate: must be a number, above 0, not 'nan'"),
+    "learning_rate 0": (["--learning_rate", "0"], "argument --learning_rate: must be a number, above 0, not '0'"),
+    "noise_ratio 1.5": (["--noise_ratio", "1.5"], "argument --noise_ratio: must be a number, at least 0 and at most 1"),
+    "image_size -1": (["--image_size", "-1"], "argument --image_size: must be a whole number, at least 0"),
+    "seed -1": (["--seed", "-1"], "argument --seed: must be a whole number, at least 0"),
+    "too large": (["--image_size", "20000"], "argument --image_size: a result of 20000 x 15000 is over the 89,478,485"),
+    "too long": (
+        ["--content_image_filename", "{dir}/long.png"],
+        "argument --image_size: a result of 66000 x 1 is over",
+    ),
+    "missing content": (["--content_image_filename", "{dir}/no.jpg"], "no.jpg: cannot be read (No such file"),
+    "missing style": (
+        ["--style_image_filename", "no such é 日本.jpg"],
+        "no such é 日本.jpg: cannot be read (No such file",
+    ),
+    "a folder": (["--style_image_filename", "{dir}"], ": cannot be read (Is a directory)"),
+    "an empty name": (["--content_image_filename", ""], "cannot be read (Is a directory)"),
+    "no picture": (["--content_image_filename", "{dir}/notes.txt"], "notes.txt: not a picture in any format"),
+    "missing weights": (["--weights", "{dir}/no.mat"], "no.mat: cannot be read (No such file or directory)"),
+    "a folder as weights": (["--weights", "{dir}"], ": cannot be read (Is a directory)"),
+    "foreign checkpoint": (["--resume"], "checkpoint.npz: not a checkpoint of this program"),
+}
+
+
+@pytest.mark.parametrize("flags, told", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_told_in_one_line_before_any_work(paint, tmp_path, without_tensorflow, flags, told):
+    (tmp_path / "notes.txt").write_text("not a picture")
+    Image.new("RGB", (66000, 1)).save(tmp_path / "long.png")
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "checkpoint.npz").write_text("mine")
+    run = paint(*(flag.format(dir=tmp_path) for flag in flags), env=without_tensorflow)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("nst_main.py: error: ") and run.stderr.count("\n") == 1 and told in run.stderr
+    assert [(path.name, path.read_text()) for path in (tmp_path / "output").iterdir()] == [("checkpoint.npz", "mine")]
+
+
+def test_help_answers_without_tensorflow(paint, without_tensorflow):
+    assert paint("-h", env=without_tensorflow).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "flags", [["--weights", "wrong.mat"], ["--output_dir", "file/below"]], ids=["weights", "output"]
+)
+def test_a_mistake_that_needs_a_look_inside_is_told_before_any_work_too(paint, tmp_path, flags):
+    for name in ("wrong.mat", "file"):
+        (tmp_path / name).write_text("something else")
+    run = paint(*flags)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert re.fullmatch(rf"nst_main.py: error: .*{flags[1]}: .*\n", run.stderr)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "wrong.mat"]
+
+
+def test_names_with_spaces_leading_dashes_and_any_script_work(paint, tmp_path, inputs):
+    name = "-a cat, é 日本語.png"
+    shutil.copy(inputs / "content.png", tmp_path / name)
+    run = paint("--content_image_filename", name, "--output_dir", "-out é 日本語", "--epochs", 1)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert (tmp_path / "-out é 日本語" / "generated_image.jpg").exists()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (17, 3)])
+def test_very_small_and_extreme_pictures_are_painted(paint_here, tmp_path, size):
+    Image.new("RGB", size, "red").save(tmp_path / "odd.png")
+    assert paint_here("--content_image_filename", tmp_path / "odd.png", "--epochs", 1)[::2] == (0, "")
+    with Image.open(tmp_path / "output" / "0.png") as painted:
+        assert painted.size == size
 
 
 def test_help_shows_every_flag_and_its_default(paint):
-    shown = " ".join(paint("-h", defaults=False).stdout.split())
+    shown = " ".join(paint("-h").stdout.split())
     for flag, default in {
         "content_image_filename": "chelsea.jpg",
         "style_image_filename": "night.jpg",

@@ -1,0 +1,215 @@
+"""Files in and out: any picture as RGB, and files that appear whole or not at all.
+
+Pillow decodes, and imageio what Pillow does not; this module sees to it that what a viewer shows is
+what the network gets, and that no run leaves half a file behind. It knows nothing of networks, flags
+or TensorFlow: pixels are 0 to 255.
+"""
+
+import contextlib
+import hashlib
+import io
+import math
+import os
+import pathlib
+import warnings
+import zipfile
+
+import filelock
+import imageio.v3 as imageio
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+# The most pixels of a picture: Pillow's limit against files that unpack to more than memory holds.
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS
+
+
+class InputError(ValueError):
+    """Something a user gave cannot be used. The text is one line: what, where, what to do."""
+
+
+class WriteError(OSError):
+    """A file could not be written; what stood in its place still does. The text is one line."""
+
+
+def reason(error):
+    """What an exception says, in one line, without the path and number that an OSError repeats."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0]
+
+
+# --- Pictures in ----------------------------------------------------------------------------------
+
+
+def read_image(path):
+    """The (first) picture in a file as a viewer shows it: a Pillow image in sRGB, upright, over white.
+
+    Raises InputError where there is none, or one of more pixels than Pillow's limit against
+    decompression bombs.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return flatten(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise bomb(path) from error
+    except Image.UnidentifiedImageError as error:
+        with open(path, "rb") as file:
+            head = file.read(4)
+        if head in (b"II*\0", b"MM\0*"):
+            return read_deep_tiff(path)
+        what = "not a picture in any format that is read" if head else "an empty file"
+        raise InputError(f"{path}: {what}; give a JPEG, PNG, TIFF, WebP, BMP or GIF") from error
+    except OSError as error:
+        damaged = "" if error.errno else "a damaged picture, "
+        raise InputError(f"{path}: {damaged}cannot be read ({reason(error)})") from error
+    except Exception as error:  # decoders answer a damaged file with whatever their parsing runs into
+        raise InputError(f"{path}: a damaged picture, cannot be read ({reason(error)})") from error
+
+
+def bomb(path):
+    return InputError(f"{path}: over {MOST_PIXELS:,} pixels, the most that a picture may have; shrink it first")
+
+
+def read_deep_tiff(path):
+    """The first page of a TIFF that Pillow has no mode for: colours as floats, or of more than 16 bits."""
+    try:
+        too_large = math.prod(imageio.improps(path, plugin="tifffile", index=0).shape[:2]) > MOST_PIXELS
+        values = np.zeros(0) if too_large else imageio.imread(path, plugin="tifffile", index=0)
+    except Exception as error:  # as above
+        raise InputError(f"{path}: a TIFF of a kind that is not read ({reason(error)}); save it as PNG") from error
+    if too_large:
+        raise bomb(path)
+    return Image.fromarray(to_8_bits(values[..., :3], is_float=values.dtype.kind == "f")).convert("RGB")
+
+
+def flatten(image):
+    """A Pillow image of any mode as 8-bit sRGB, transparency laid over white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(to_8_bits(np.asarray(image), is_float=image.mode == "F")).convert("RGB")
+    alpha = None
+    if image.has_transparency_data:
+        alpha = image.convert("RGBA").getchannel("A")
+        image = image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+    image = to_srgb(image)
+    return image if alpha is None else Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
+
+
+def to_8_bits(values, is_float):
+    """Numbers of more than 8 bits, scaled to 0 to 255 by the range they have.
+
+    16-bit numbers range over 65535 and floats, by convention, from 0 to 1; where values go beyond
+    these, black is the smaller of 0 and the least of them, and white the greatest.
+    """
+    values = np.nan_to_num(values.astype(float), posinf=0, neginf=0)
+    low, high = min(0, values.min()), 1 if is_float else 65535
+    if low < 0 or values.max() > high:
+        high = values.max()
+    return np.rint((values - low) * (255 / (high - low or 1))).astype("uint8")
+
+
+def to_srgb(image):
+    """The image in RGB, through its embedded ICC profile if it has a sound one, as viewers do."""
+    profile = image.info.get("icc_profile")
+    if profile:
+        image = image.convert("RGB") if image.mode == "P" else image
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # a broken profile, or one for another mode
+            embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            return ImageCms.profileToProfile(image, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    return image.convert("RGB")
+
+
+def size_with_long_side(size, long_side):
+    """(width, height) with its longer side set to long_side pixels, its aspect ratio kept."""
+    return tuple(max(1, round(side * long_side / max(size))) for side in size)
+
+
+def resize_to_long_side(image, long_side):
+    """The Pillow image at size_with_long_side; one that has it already comes back pixel for pixel."""
+    size = size_with_long_side(image.size, long_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def sha256(path):
+    """The SHA-256 of a file, in hexadecimal. Raises InputError where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from error
+    return digest.hexdigest()
+
+
+# --- Files out, whole ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def claimed(folder):
+    """The folder made, and locked until the body ends. Raises InputError where that cannot be.
+
+    The operating system drops a lock with the process that held it, so a dead run blocks nobody.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(f"{folder}: another run is writing there; wait for it, or name another folder") from error
+    except OSError as error:
+        raise InputError(f"{folder}: not a folder that can be written in ({reason(error)})") from error
+    try:
+        for part in folder.glob(".*.part"):  # what a killed run left unfinished
+            part.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """A binary file to write in: it takes its place at path when the body ends well, or never.
+
+    Until then it stands beside its place. Raises WriteError where the system refuses.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise WriteError(f"{path}: cannot be written ({reason(error)}); what was there stays") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_image(path, pixels):
+    """Write uint8 pixels (n_H, n_W, 3); the suffix names the format, JPEG at quality 95."""
+    path = pathlib.Path(path)
+    format = Image.registered_extensions()[path.suffix.lower()]
+    encoded = io.BytesIO()  # some formats seek and read while they write
+    Image.fromarray(pixels).save(encoded, format=format, quality=95)
+    with whole_file(path) as file:
+        file.write(encoded.getbuffer())
+
+
+def write_arrays(path, arrays):
+    """Write a dict of arrays as .npz."""
+    with whole_file(path) as file:
+        np.savez(file, **arrays)
+
+
+def read_arrays(path):
+    """What write_arrays wrote. Raises InputError for anything else, pickled objects (code) included."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a checkpoint of this program ({reason(error)}); remove it") from error

@@ -1,0 +1,295 @@
+"""Files in and out: what a viewer shows is what is read, and what is written is whole or not there."""
+
+import errno
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+import nst_files
+import recipe
+
+BASE = recipe.content(height=24, width=32)  # what a viewer shows of the pictures below, unless they say otherwise
+RGB = Image.fromarray(BASE)
+GREY = RGB.convert("L")
+HALF = Image.fromarray(np.repeat([[0, 128, 255, 64]], 24, 0).repeat(8, 1).astype("uint8"))  # an alpha channel
+
+
+def over_white(image):
+    alpha = np.asarray(HALF)[..., np.newaxis] / 255
+    return np.asarray(image.convert("RGB")) * alpha + 255 * (1 - alpha)
+
+
+def grey(values):
+    return np.repeat(np.asarray(values, float)[..., np.newaxis], 3, -1)
+
+
+def with_alpha(image, mode):
+    image = image.convert(mode)
+    image.putalpha(HALF)
+    return image
+
+
+def turned(path):
+    """Lying on its side, with an EXIF entry that says so."""
+    exif = Image.Exif()
+    exif[274] = 6
+    RGB.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=100, subsampling=0)
+
+
+def palette(path, **options):
+    RGB.quantize(16).save(path, **options)
+
+
+def ycck(path):
+    """A JPEG as Adobe's programs write it: CMYK turned to YCCK. Pillow writes CMYK; the rest is done here."""
+    cmyk = np.asarray(RGB.convert("CMYK"))
+    ycc = np.asarray(Image.fromarray(np.ascontiguousarray(cmyk[..., :3])).convert("YCbCr"))
+    data = io.BytesIO()
+    Image.fromarray(np.dstack([255 - ycc, cmyk[..., 3]]), "CMYK").save(data, "JPEG", quality=100, subsampling=0)
+    data = bytearray(data.getvalue())
+    data[data.index(b"Adobe") + 11] = 2  # the transform that the marker names
+    path.write_bytes(data)
+
+
+def sixteen_bit_rgb_png(path):
+    rows = (BASE.astype(">u2") * 257).reshape(24, -1)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 32, 24, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))),
+        (b"IEND", b""),
+    ]
+    framed = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
+
+
+def profile(swap=True):
+    """An sRGB profile whose red and green primaries have changed places."""
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return data.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ") if swap else data
+
+
+RAMP = np.linspace(0, 1, 24 * 32, dtype="float32").reshape(24, 32)
+SWAPPED = BASE[..., [1, 0, 2]]
+
+# name of the file: how it is made, what a viewer shows of it, and by how many grey levels it may differ
+PICTURES = {
+    "plain.png": (RGB.save, BASE, 0),
+    "turned.png": (turned, BASE, 0),
+    "turned.jpg": (turned, BASE, 8),
+    "turned.tif": (turned, BASE, 0),
+    "grey.png": (GREY.save, grey(GREY), 0),
+    "grey.jpg": (lambda path: GREY.save(path, quality=100), grey(GREY), 8),
+    "palette.png": (palette, np.asarray(RGB.quantize(16).convert("RGB")), 0),
+    "transparent palette.png": (
+        lambda path: palette(path, transparency=3),
+        np.where(np.asarray(RGB.quantize(16))[..., np.newaxis] == 3, 255, np.asarray(RGB.quantize(16).convert("RGB"))),
+        0,
+    ),
+    "rgba.png": (with_alpha(RGB, "RGB").save, over_white(RGB), 1),
+    "la.png": (with_alpha(GREY, "L").save, over_white(GREY), 1),
+    "rgba.webp": (lambda path: with_alpha(RGB, "RGB").save(path, lossless=True, exact=True), over_white(RGB), 1),
+    "transparent grey.png": (
+        lambda path: GREY.save(path, transparency=100),
+        grey(np.where(np.asarray(GREY) == 100, 255, np.asarray(GREY))),
+        0,
+    ),
+    "cmyk.jpg": (lambda path: RGB.convert("CMYK").save(path, quality=100, subsampling=0), BASE, 8),
+    "ycck.jpg": (ycck, BASE, 8),
+    "cmyk.tif": (RGB.convert("CMYK").save, BASE, 1),
+    "16 bit grey.png": (Image.fromarray((RAMP * 65535).astype("uint16")).save, grey(RAMP * 255), 1),
+    "16 bit grey.tif": (Image.fromarray((RAMP * 65535).astype("uint16")).save, grey(RAMP * 255), 1),
+    "16 bit rgb.png": (sixteen_bit_rgb_png, BASE, 0),
+    "16 bit rgb.tif": (lambda path: tifffile.imwrite(path, BASE.astype("uint16") * 257, photometric="rgb"), BASE, 0),
+    "32 bit grey.tif": (Image.fromarray((RAMP * 1e6).astype("int32")).save, grey(RAMP * 255), 1),
+    "float.tif": (Image.fromarray(RAMP).save, grey(RAMP * 255), 1),
+    "float to 1000.tif": (Image.fromarray(RAMP * 1000).save, grey(RAMP * 255), 1),
+    "float below 0.tif": (Image.fromarray(RAMP * 4 - 2).save, grey(RAMP * 255), 1),
+    "float rgb.tif": (
+        lambda path: tifffile.imwrite(path, (BASE / 255).astype("float32"), photometric="rgb"),
+        BASE,
+        1,
+    ),
+    "1 bit.png": (RGB.convert("1").save, grey(np.asarray(RGB.convert("1")) * 255), 0),
+    "profile.png": (lambda path: RGB.save(path, icc_profile=profile()), SWAPPED, 2),
+    "profile.jpg": (lambda path: RGB.save(path, quality=100, subsampling=0, icc_profile=profile()), SWAPPED, 12),
+    "profile and alpha.png": (
+        lambda path: with_alpha(RGB, "RGB").save(path, icc_profile=profile()),
+        over_white(Image.fromarray(SWAPPED)),
+        3,
+    ),
+    "srgb profile.png": (lambda path: RGB.save(path, icc_profile=profile(swap=False)), BASE, 0),
+    "broken profile.png": (lambda path: RGB.save(path, icc_profile=b"not a profile"), BASE, 0),
+    "rgb profile on grey.png": (lambda path: GREY.save(path, icc_profile=profile()), grey(GREY), 0),
+    "progressive.jpg": (lambda path: RGB.save(path, quality=100, subsampling=0, progressive=True), BASE, 8),
+    "lossless.webp": (lambda path: RGB.save(path, lossless=True), BASE, 0),
+    "plain.bmp": (RGB.save, BASE, 0),
+    "plain.gif": (RGB.quantize(16).save, np.asarray(RGB.quantize(16).convert("RGB")), 0),
+    "moving.gif": (
+        lambda path: RGB.quantize(16).save(path, save_all=True, append_images=[GREY]),
+        np.asarray(RGB.quantize(16).convert("RGB")),
+        0,
+    ),
+    "pages.tif": (lambda path: RGB.save(path, save_all=True, append_images=[RGB.rotate(180)]), BASE, 0),
+    "a name in é and 日本語.png": (RGB.save, BASE, 0),
+    "-leading dash.png": (RGB.save, BASE, 0),
+    "x" * 250 + ".png": (RGB.save, BASE, 0),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES, ids=lambda name: name[:30])
+def test_what_a_viewer_shows_is_what_is_read(tmp_path, name):
+    make, shown, tolerance = PICTURES[name]
+    make(tmp_path / name)
+    image = nst_files.read_image(tmp_path / name)
+    assert image.mode == "RGB"
+    difference = np.abs(np.asarray(image, float) - shown)
+    assert difference.max() <= tolerance and difference.mean() <= max(0.5, tolerance / 8)
+
+
+def test_the_odd_pictures_are_what_their_names_say(tmp_path):
+    """Pillow's own reading of them tells that the table above is made of what it claims."""
+    modes = {"palette.png": "P", "la.png": "LA", "cmyk.jpg": "CMYK", "16 bit grey.png": "I;16", "float.tif": "F"}
+    modes |= {"1 bit.png": "1", "32 bit grey.tif": "I", "rgba.png": "RGBA", "ycck.jpg": "CMYK"}
+    for name, mode in modes.items():
+        PICTURES[name][0](tmp_path / name)
+        with Image.open(tmp_path / name) as image:
+            assert image.mode == mode, name
+    with Image.open(tmp_path / "ycck.jpg") as image:
+        assert image.info["adobe_transform"] == 2
+    PICTURES["progressive.jpg"][0](tmp_path / "progressive.jpg")
+    with Image.open(tmp_path / "progressive.jpg") as image:
+        assert image.info["progressive"]
+    PICTURES["float rgb.tif"][0](tmp_path / "float rgb.tif")
+    with pytest.raises(Image.UnidentifiedImageError):
+        Image.open(tmp_path / "float rgb.tif")
+
+
+def test_a_picture_over_pillows_limit_is_refused_with_the_limit(tmp_path):
+    Image.new("1", (10000, 9000)).save(tmp_path / "huge.png")
+    with pytest.raises(nst_files.InputError, match=r"huge\.png: over 89,478,485 pixels"):
+        nst_files.read_image(tmp_path / "huge.png")
+
+
+def cut(suffix, share=0.6, **options):
+    data = io.BytesIO()
+    RGB.save(data, suffix, **options)
+    return data.getvalue()[: int(len(data.getvalue()) * share)]
+
+
+NO_PICTURES = {
+    "empty.png": (b"", "an empty file; give a JPEG, PNG"),
+    "notes.jpg": (b"not a picture", "not a picture in any format that is read; give a JPEG, PNG"),
+    "page.jpg": (b"<!DOCTYPE html><html></html>", "not a picture"),
+    "cut.jpg": (cut("JPEG"), "a damaged picture, cannot be read"),
+    "cut.png": (cut("PNG"), "a damaged picture, cannot be read"),
+    "cut.webp": (cut("WEBP"), "not a picture|damaged"),
+    "cut.tif": (cut("TIFF"), "damaged|a TIFF of a kind"),
+    "cut.gif": (cut("GIF"), "damaged"),
+    "cut in its head.png": (cut("PNG", 0.01), "not a picture|damaged"),
+    "odd.tif": (b"II*\0\x08\0\0\0", "damaged|a TIFF of a kind"),
+}
+
+
+@pytest.mark.parametrize("name", NO_PICTURES)
+def test_what_is_no_picture_is_told_in_one_line(tmp_path, name):
+    data, told = NO_PICTURES[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(nst_files.InputError, match=told) as error:
+        nst_files.read_image(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
+
+
+def test_missing_files_and_folders_are_told(tmp_path):
+    with pytest.raises(nst_files.InputError, match=r"no\.png: cannot be read \(No such file or directory\)"):
+        nst_files.read_image(tmp_path / "no.png")
+    with pytest.raises(nst_files.InputError, match=r"cannot be read \(Is a directory\)"):
+        nst_files.read_image(tmp_path)
+    with pytest.raises(nst_files.InputError, match=r"cannot be read \(File name too long\)"):
+        nst_files.read_image(tmp_path / ("x" * 5000))
+
+
+@pytest.fixture
+def nobody():
+    """Root may read everything: while this is in use the process is nobody, as far as files are concerned."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
+def test_files_and_folders_without_permission_are_told(tmp_path, request):
+    RGB.save(tmp_path / "secret.png")
+    (tmp_path / "secret.png").chmod(0)
+    tmp_path.chmod(0o500)
+    request.getfixturevalue("nobody")
+    with pytest.raises(nst_files.InputError, match=r"secret\.png: cannot be read \(Permission denied\)"):
+        nst_files.read_image(tmp_path / "secret.png")
+    told = r"out: not a folder that can be written in \(Permission denied\)"
+    with pytest.raises(nst_files.InputError, match=told), nst_files.claimed(tmp_path / "out"):
+        pass
+
+
+# --- files out ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, lost", [("picture.png", 0), ("picture.jpg", 25)])
+def test_pictures_are_written_whole(tmp_path, name, lost):
+    nst_files.write_image(tmp_path / name, BASE)
+    assert np.abs(np.asarray(nst_files.read_image(tmp_path / name), int) - BASE).mean() <= lost
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_what_was_there(tmp_path, failure):
+    path = tmp_path / "costs.csv"
+    path.write_text("old")
+    with pytest.raises((nst_files.WriteError, KeyboardInterrupt)) as error, nst_files.whole_file(path) as file:
+        file.write(b"half of the ne")
+        file.flush()
+        assert path.read_text() == "old"
+        raise failure
+    assert [entry.name for entry in tmp_path.iterdir()] == ["costs.csv"] and path.read_text() == "old"
+    if isinstance(failure, OSError):
+        assert str(error.value) == f"{path}: cannot be written (No space left on device); what was there stays"
+
+
+def test_arrays_come_back_and_code_does_not(tmp_path):
+    nst_files.write_arrays(tmp_path / "a.npz", {"x": BASE, "note": "words"})
+    arrays = nst_files.read_arrays(tmp_path / "a.npz")
+    assert (arrays["x"] == BASE).all() and str(arrays["note"]) == "words"
+    np.savez(tmp_path / "b.npz", x=np.array([print], object))  # pickled: unpickling would run what it names
+    with pytest.raises(nst_files.InputError, match=r"b\.npz: not a checkpoint of this program"):
+        nst_files.read_arrays(tmp_path / "b.npz")
+    (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 and nothing more")
+    with pytest.raises(nst_files.InputError, match=r"c\.npz: not a checkpoint of this program"):
+        nst_files.read_arrays(tmp_path / "c.npz")
+
+
+def test_a_folder_is_claimed_by_one_run_and_swept(tmp_path):
+    (tmp_path / ".0.png.part").write_bytes(b"half")
+    (tmp_path / "0.png").write_bytes(b"mine")
+    with nst_files.claimed(tmp_path):
+        assert not (tmp_path / ".0.png.part").exists() and (tmp_path / "0.png").exists()
+        with pytest.raises(nst_files.InputError, match="another run is writing there"), nst_files.claimed(tmp_path):
+            pass
+    with nst_files.claimed(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with (
+            pytest.raises(nst_files.InputError, match="not a folder that can be written in"),
+            nst_files.claimed(folder),
+        ):
+            pass

@@ -1,0 +1,210 @@
+"""Nothing lost: runs that are killed, stopped, starved, diverge or meet, and what --resume makes of them."""
+
+import csv
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nst_files
+import nst_main
+import nst_utils
+
+LONG = ("--epochs", 120, "--print_every", 7)
+
+
+def start(command, folder, *flags):
+    """The program, started and painting: it has printed an iteration."""
+    process = subprocess.Popen(command(*flags), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (line := process.stdout.readline()).startswith("Iteration"):
+        assert line, process.stderr.read()
+    return process
+
+
+def left(folder):
+    """{name: bytes} of the results in a folder; the checkpoint and the lock are not results."""
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*") if path.suffix != ".npz"}
+
+
+def all_whole(folder):
+    """Open every file of a run to its end; one that begins with a dot and ends in .part was never shown to anyone."""
+    for path in folder.iterdir():
+        if path.suffix in (".png", ".jpg"):
+            with Image.open(path) as image:
+                image.load()
+        elif path.suffix == ".csv":
+            assert path.read_text().endswith("\n")
+            assert all(len(row) == 4 and float(row[3]) for row in list(csv.reader(path.open()))[1:])
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                assert all(arrays[name].dtype != object for name in arrays)
+        else:
+            assert path.name == ".lock" or (path.name.startswith(".") and path.suffix == ".part"), path
+
+
+@pytest.fixture(scope="module")
+def unstopped(command, tmp_path_factory):
+    """What the long run leaves when nothing stops it."""
+    folder = tmp_path_factory.mktemp("unstopped")
+    assert nst_main.main(command(*LONG, "--output_dir", folder)[2:]) == 0
+    return left(folder)
+
+
+@pytest.mark.slow
+def test_a_run_killed_ten_times_ends_in_the_same_bytes(command, paint, tmp_path, unstopped):
+    output, moments = tmp_path / "output", random.Random()
+    finished = 0
+    for _ in range(10):
+        process = start(command, tmp_path, *LONG, "--resume")
+        time.sleep(moments.uniform(0, 0.15))
+        process.kill()
+        finished += process.wait() == 0
+        all_whole(output)
+    assert finished == 0, "no run came to its end before it was killed"
+    assert paint(*LONG, "--resume").returncode == 0
+    assert left(output) == unstopped
+    again = paint(*LONG, "--resume")
+    assert (again.returncode, again.stdout) == (
+        0,
+        f"Finished already: {output.relative_to(tmp_path)}/generated_image.jpg\n",
+    )
+
+
+@pytest.mark.parametrize("signum, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_run_saves_says_how_to_go_on_and_does(command, paint, tmp_path, unstopped, signum, status):
+    process = start(command, tmp_path, *LONG)
+    process.send_signal(signum)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert told.startswith("nst_main.py: stopped after iteration ") and told.count("\n") == 1
+    assert "output/generated_image.jpg" in told and "--resume" in told
+    all_whole(tmp_path / "output")
+    assert (tmp_path / "output" / "generated_image.jpg").exists()
+    assert paint(*LONG, "--resume").returncode == 0
+    assert left(tmp_path / "output") == unstopped
+
+
+def test_stopping_before_the_first_iteration_is_told(command, tmp_path):
+    process = subprocess.Popen(command(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(0.7)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, "nst_main.py: stopped before the first iteration; nothing was written\n")
+
+
+def test_a_second_ctrl_c_ends_at_once(command, tmp_path):
+    process = start(command, tmp_path, "--epochs", 10**6, "--print_every", 10**6, "--image_size", 600)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    assert process.returncode in (-signal.SIGINT, 130)
+
+
+def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path):
+    paint_here("--epochs", 5, "--output_dir", "whole")
+    paint_here("--epochs", 3, "--output_dir", "parts")
+    assert paint_here("--epochs", 5, "--output_dir", "parts", "--resume")[0] == 0
+    assert left(tmp_path / "whole") == left(tmp_path / "parts")
+    status, _, told = paint_here("--epochs", 4, "--output_dir", "parts", "--resume")
+    assert status == 2 and "has 5 of them behind it already" in told
+
+
+def test_resume_with_nothing_to_resume_says_so_and_paints(paint_here):
+    status, printed, _ = paint_here("--resume")
+    assert status == 0 and printed.startswith("Nothing to resume in output: starting anew.\nIteration 0 :\n")
+
+
+@pytest.mark.parametrize(
+    "flag, value, told",
+    [
+        ("--alpha", 5, "another --alpha (10.0, now 5.0)"),
+        ("--print_every", 3, "another --print_every (2, now 3)"),
+        ("--style_image_filename", "night.jpg", "another --style_image_filename ("),
+        ("--weights", "random", "another --weights ("),
+    ],
+)
+def test_resume_under_other_settings_names_the_difference(paint_here, tmp_path, flag, value, told):
+    paint_here("--epochs", 1)
+    before = left(tmp_path / "output")
+    status, printed, error = paint_here("--epochs", 1, flag, value, "--resume")
+    assert (status, printed, error.count("\n")) == (2, "", 1)
+    assert told in error and left(tmp_path / "output") == before
+
+
+def test_a_checkpoint_is_written_each_minute_too(paint_here, monkeypatch):
+    monkeypatch.setattr(nst_main, "CHECKPOINT_SECONDS", 0)
+    done = []
+    monkeypatch.setattr(nst_files, "write_arrays", lambda path, arrays: done.append(int(arrays["epochs_done"])))
+    assert paint_here("--epochs", 3, "--print_every", 10)[0] == 0
+    assert done == [1, 2, 3]
+
+
+def test_a_second_run_into_the_folder_is_refused_and_a_dead_ones_lock_does_not_block(command, paint, tmp_path):
+    first = start(command, tmp_path, "--epochs", 10**6)
+    second = paint()
+    assert second.returncode == 2 and second.stderr == (
+        "nst_main.py: error: output: another run is writing there; wait for it, or name another folder\n"
+    )
+    first.kill()
+    first.wait()
+    assert paint().returncode == 0
+
+
+@pytest.mark.parametrize("rate", ["1e30", "1e38"])
+def test_diverging_stops_and_keeps_the_last_finite_picture(paint_here, tmp_path, pixels, rate):
+    status, printed, told = paint_here("--learning_rate", rate, "--noise_ratio", 0)
+    assert status == 1 and "Iteration" not in printed
+    assert told == (
+        "nst_main.py: error: the cost is not finite at iteration 0; lower --learning_rate."
+        " output/generated_image.jpg has the last good picture\n"
+    )
+    assert 20 < pixels(tmp_path / "output" / "generated_image.jpg").mean() < 235
+
+
+def test_a_start_that_is_not_finite_names_the_weights_of_the_costs(paint_here):
+    status, _, told = paint_here("--alpha", "1e38", "--beta", "1e38")
+    assert status == 1 and "lower --alpha and --beta" in told
+
+
+def test_a_full_disk_is_told_and_what_was_there_stays(paint, tmp_path):
+    resource = pytest.importorskip("resource")
+    paint()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "output").iterdir()}
+
+    def little_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    run = paint("--seed", 1, preexec_fn=little_room)
+    assert run.returncode == 1
+    assert run.stderr == (
+        "nst_main.py: error: output/0.png: cannot be written (File too large); what was there stays\n"
+    )
+    assert {path.name: path.read_bytes() for path in (tmp_path / "output").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "shortage",
+    [MemoryError(), nst_utils.tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")],
+    ids=["numpy", "tensorflow"],
+)
+def test_out_of_memory_is_told_with_the_size_and_the_flag(paint_here, monkeypatch, shortage):
+    def build_cost(*_):
+        raise shortage
+
+    monkeypatch.setattr(nst_utils, "build_cost", build_cost)
+    told = "nst_main.py: error: out of memory with a picture of 40 x 30; lower --image_size\n"
+    assert paint_here() == (1, "", told)
+
+
+def test_a_reader_who_leaves_ends_the_run_without_a_traceback(command, tmp_path):
+    process = start(command, tmp_path, "--epochs", 10**6, "--print_every", 1)
+    process.stdout.close()
+    told = process.stderr.read()
+    assert process.wait() == 1 and told.count("\n") == 1 and "nobody reads the output any more" in told
+    all_whole(tmp_path / "output")
