@@ -3,8 +3,8 @@
     python nst_main.py --content_image_filename cat.jpg --style_image_filename night.jpg
 
 Flags become Settings, Settings a run, and the run files and lines on the terminal. The formulas and
-the network are in nst_utils, which is imported when there is work to do: TensorFlow takes seconds to
-start, and a wrong flag should not wait for it.
+the network are in nst_utils, the optimizers in nst_descent; both are imported when there is work to do:
+TensorFlow takes seconds to start, and a wrong flag should not wait for it.
 """
 
 import argparse
@@ -30,16 +30,21 @@ HERE = pathlib.Path(__file__).resolve().parent
 MAT = pathlib.Path("pretrained-model", "imagenet-vgg-verydeep-19.mat")
 CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this
 JPEG_LONGEST = 65500  # libjpeg's limit on a side
+NO_WEIGHTS = """\
+nst_main.py: no {}: painting with random weights, which carry colour and texture;
+nst_main.py: for trained weights put that file there (README, Trained weights) or use --weights imagenet"""
 
 
 # --- Flags to Settings ----------------------------------------------------------------------------
 
 
-def setting(default, help, at_least=None, above=None, at_most=None, shapes_result=True):
-    """A field of Settings: its default, its line of help, its bounds, and whether the result hangs on it."""
+def setting(default, help, at_least=None, above=None, at_most=None, choices=None, shapes_result=True):
+    """A field of Settings: its default, its line of help, what is allowed, and whether the result hangs on it."""
     bounds = {"at least": at_least, "above": above, "at most": at_most}
     bounds = {word: bound for word, bound in bounds.items() if bound is not None}
-    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds, "shapes_result": shapes_result})
+    return dataclasses.field(
+        default=default, metadata={"help": help, "bounds": bounds, "choices": choices, "shapes_result": shapes_result}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +58,14 @@ class Settings:
     alpha: float = setting(10.0, "weight of the content cost", at_least=0)
     beta: float = setting(40.0, "weight of the style cost", at_least=0)
     learning_rate: float = setting(2.0, "Adam's step, about as many grey levels an iteration", above=0)
+    optimizer: str = setting(
+        "adam", "adam, or lbfgs, which needs fewer epochs for the same cost", choices=("adam", "lbfgs")
+    )
+    scales: int = setting(
+        1,
+        "sizes to paint in, coarse to fine, each half of the next; --epochs is for the coarsest, and halves with each",
+        at_least=1,
+    )
     noise_ratio: float = setting(
         0.6, "share of noise in the start, from 0 (the content itself) to 1", at_least=0, at_most=1
     )
@@ -64,8 +77,8 @@ class Settings:
     output_dir: str = setting("output", "folder for all that the run leaves", shapes_result=False)
     resume: bool = setting(
         False,
-        "go on from the checkpoint in the output folder, to the same bytes as if the run had never stopped;"
-        " more --epochs lengthen a finished run",
+        "go on from the checkpoint in the output folder, with adam to the same bytes as if the run had never stopped"
+        " (lbfgs cannot promise that); more --epochs lengthen a finished run of one scale",
         shapes_result=False,
     )
 
@@ -118,6 +131,7 @@ def parse_settings(argv=None):
             f"--{field.name}",
             type=str if field.type is str else number(field),
             default=field.default,
+            choices=field.metadata["choices"],
             metavar=field.type.__name__.upper(),
             help=help + (f" (default: {field.default})" if field.default != "" else ""),
         )
@@ -176,6 +190,8 @@ def identify(settings):
     }
     for name in ("content_image_filename", "style_image_filename"):
         identity[name] = nst_files.sha256(find_image(identity[name]))
+    if settings.scales > 1:
+        identity["epochs"] = settings.epochs  # they divide the work between the scales
     weights = find_weights(settings.weights)
     identity["weights"] = weights if weights in ("random", "imagenet") else nst_files.sha256(weights)
     return identity
@@ -194,9 +210,9 @@ def find_checkpoint(path, identity, epochs):
                 f"argument --resume: {path} was made with another --{name} ({made_with.get(name)}, now {value});"
                 " give the same, or leave --resume out to start anew"
             )
-    if checkpoint["epochs_done"] > epochs:
+    if checkpoint["epochs"] > epochs:
         raise InputError(
-            f"argument --epochs: {path} has {checkpoint['epochs_done']} of them behind it already;"
+            f"argument --epochs: {path} is of a run of {checkpoint['epochs']};"
             " give as many or more, or leave --resume out to start anew"
         )
     return checkpoint
@@ -223,13 +239,14 @@ def quiet_stderr():
             os.close(kept)
 
 
-def import_utils():
-    """nst_utils, with TensorFlow behind it, and without TensorFlow's start-up chatter."""
+def import_tensorflow():
+    """nst_utils and nst_descent, with TensorFlow behind them, and without TensorFlow's start-up chatter."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_stderr():
+        import nst_descent
         import nst_utils
-    return nst_utils
+    return nst_utils, nst_descent
 
 
 class Stop:
@@ -274,66 +291,86 @@ def run(settings, stop):
     content, style = open_pictures(settings)
     identity = identify(settings)
     checkpoint = find_checkpoint(output / "checkpoint.npz", identity, settings.epochs) if settings.resume else None
-    if checkpoint and checkpoint["epochs_done"] == settings.epochs:
+    if checkpoint and checkpoint["finished"] and checkpoint["epochs"] == settings.epochs:
         print(f"Finished already: {output / 'generated_image.jpg'}")
         return
+    nst, nst_descent = import_tensorflow()
     weights = find_weights(settings.weights)
-    if not settings.weights and weights == "random":
-        note = "nst_main.py: no {}: painting with random weights, which carry colour and texture;"
-        print(note.format(MAT), file=sys.stderr)
-        note = (
-            "nst_main.py: for trained weights put that file there (README, Trained weights) or use --weights imagenet"
-        )
-        print(note, file=sys.stderr)
-
-    nst = import_utils()
-    width, height = content.size
-    try:
-        model = nst.load_vgg_model(weights)
-        C, S = nst.reshape_and_normalize_image(content), nst.reshape_and_normalize_image(style)
-        with nst_files.claimed(output):
-            start = nst.generate_noise_image(C, settings.noise_ratio, settings.seed)
-            evaluate = nst.build_cost(model, C, S, settings.alpha, settings.beta)
-            iterates = nst.descend(evaluate, start, settings.epochs, settings.learning_rate, checkpoint)
+    model = nst.load_vgg_model(weights)
+    with nst_files.claimed(output):
+        if weights == "random" and not settings.weights:
+            print(NO_WEIGHTS.format(MAT), file=sys.stderr)
+        try:
+            if settings.optimizer == "adam":
+                optimizer = nst_descent.adam(settings.learning_rate)
+            else:
+                optimizer = nst_descent.lbfgs(-nst.MEANS, 255 - nst.MEANS)
+            scales = [make_scale(k, settings, content, style, model, nst, nst_descent) for k in range(settings.scales)]
+            iterates = nst_descent.descend(scales, optimizer, checkpoint)
             record(iterates, settings, nst, identity, checkpoint, stop)
-    except nst.Diverged as error:
-        nst.save_image(output / "generated_image.jpg", error.picture)
-        lower = "--learning_rate" if error.iteration >= 0 else "--alpha and --beta"
-        raise RunError(f"{error}; lower {lower}. {output / 'generated_image.jpg'} has the last good picture") from error
-    except (MemoryError, nst.tf.errors.ResourceExhaustedError) as error:
-        raise RunError(f"out of memory with a picture of {width} x {height}; lower --image_size") from error
+        except nst_descent.Diverged as error:
+            result = output / "generated_image.jpg"
+            nst.save_image(result, error.picture)
+            lower = "--learning_rate" if error.iteration >= 0 else "--alpha and --beta"
+            raise RunError(f"{error}; lower {lower}. {result} has the last good picture") from error
+        except (MemoryError, nst.tf.errors.ResourceExhaustedError) as error:
+            size = f"{content.width} x {content.height}"
+            raise RunError(f"out of memory with a picture of {size}; lower --image_size") from error
+
+
+def make_scale(k, settings, content, style, model, nst, nst_descent):
+    """Scale k of the descent, from 0, the coarsest, to the one in which content and style are given."""
+    long_side = max(1, round(max(content.size) / 2 ** (settings.scales - 1 - k)))
+    C, S = (
+        nst.reshape_and_normalize_image(nst_files.resize_to_long_side(image, long_side)) for image in (content, style)
+    )
+
+    def start(coarser):
+        if coarser is None:
+            return nst.generate_noise_image(C, settings.noise_ratio, settings.seed)
+        return nst.generate_finer_image(coarser, C)
+
+    def cost():
+        return nst.build_cost(model, C, S, settings.alpha, settings.beta)
+
+    return nst_descent.Scale(max(1, settings.epochs >> k), start, cost)
 
 
 def record(iterates, settings, nst, identity, checkpoint, stop):
-    """Print and save what a descent yields, as it comes.
+    """Print and save what a descent yields, as it comes, and its end.
 
     The checkpoint is written last of each iteration's files: what it says is done has been saved.
     """
     output = pathlib.Path(settings.output_dir)
     result = output / "generated_image.jpg"
     history = checkpoint["history"].tolist() if checkpoint else []
+
+    def save_checkpoint(state, finished):
+        facts = {"identity": json.dumps(identity), "epochs": settings.epochs, "finished": finished}
+        facts["history"] = np.reshape(history, (-1, 4))
+        nst_files.write_arrays(output / "checkpoint.npz", {**state, **facts})
+
+    # A run that was stopped behind its last iteration has its picture in the checkpoint, and none to come.
+    picture, state = (checkpoint["picture"], checkpoint.copy) if checkpoint else (None, None)
     stop.patient, saved_at = True, time.monotonic()
-    for iterate in iterates:
-        i, costs = iterate.iteration, (iterate.total_cost, iterate.content_cost, iterate.style_cost)
-        stopped = stop.signum  # looked at once: what comes later in this iteration waits for the next
-        printed, last = i % settings.print_every == 0, stopped or i + 1 == settings.epochs
+    for i, picture, *costs, state in iterates:
+        printed = i % settings.print_every == 0
         if printed:
             print(f"Iteration {i} :")
-            for name, cost in zip(("total", "content", "style"), costs, strict=True):
-                print(f"{name} cost = {cost:.8g}", flush=True)
+            for name, value in zip(("total", "content", "style"), costs, strict=True):
+                print(f"{name} cost = {value:.8g}", flush=True)
             history.append([i, *costs])
-            nst.save_image(output / f"{i}.png", iterate.picture)
+            nst.save_image(output / f"{i}.png", picture)
             write_costs(output / "costs.csv", history)
-        if last:
-            nst.save_image(result, iterate.picture)
-        if printed or last or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            facts = {"identity": json.dumps(identity), "epochs_done": i + 1, "history": np.reshape(history, (-1, 4))}
-            nst_files.write_arrays(output / "checkpoint.npz", {**iterate.state(), **facts})
+        if printed or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+            save_checkpoint(state(), finished=False)
             saved_at = time.monotonic()
-        if stopped and i + 1 < settings.epochs:
-            raise KeyboardInterrupt(
-                f"after iteration {i}: {result} has the picture so far, and --resume goes on with it"
-            )
+        if stop.signum:
+            break
+    nst.save_image(result, picture)
+    save_checkpoint(state(), finished=not stop.signum)
+    if stop.signum:
+        raise KeyboardInterrupt(f"after iteration {i}: {result} has the picture so far, and --resume goes on with it")
     print(f"Painted {result}")
 
 
@@ -358,9 +395,10 @@ def main(argv=None):
             status, told = 2, f"error: {error}"
         except (RunError, nst_files.WriteError) as error:
             status, told = 1, f"error: {error}"
-        except BrokenPipeError:
+        except OSError as error:  # of files all has been said above: this is the standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
-            status, told = 1, "error: nobody reads the output any more; --resume goes on"
+            told = f"error: the output cannot be written ({nst_files.reason(error)}); --resume goes on"
+            status = 1
         except KeyboardInterrupt as interrupt:
             told = (
                 f"stopped {interrupt}" if interrupt.args else "stopped before the first iteration; nothing was written"

@@ -1,4 +1,4 @@
-"""The paper: pictures as arrays, VGG-19 and its weights, the costs, and the descent on them.
+"""The paper: pictures as arrays, VGG-19 and its weights, and the costs.
 
 Everything here is a function of arrays and tensors. It knows TensorFlow and the formulas; it knows
 no flags, prints nothing and chooses no folder: that is the business of nst_main.
@@ -14,10 +14,6 @@ Words and shapes: C, S and G are the content, style and generated image, each a 
 (1, n_H, n_W, 3) in RGB, pixels 0 to 255 less the mean of the pictures that VGG-19 was trained on.
 a_C, a_S, a_G are their activations in a layer, (1, n_H, n_W, n_C); J is a cost.
 """
-
-import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import h5py
 import keras
@@ -57,6 +53,20 @@ def generate_noise_image(content_image, noise_ratio=0.6, seed=0):
     """
     noise = np.random.default_rng(seed).uniform(-20, 20, content_image.shape).astype("float32")
     return np.float32(noise_ratio) * noise + np.float32(1 - noise_ratio) * content_image
+
+
+def generate_finer_image(generated_image, content_image):
+    """The start of a finer scale: G enlarged to C's size, with the detail that only C has at that size.
+
+    Enlarging alone leaves G blurred. What is added is C less its own copy, shrunk to G's size and
+    enlarged again. Both are (1, n_H, n_W, 3), mean-subtracted; the result has C's shape.
+    """
+
+    def resize(image, like):
+        return tf.image.resize(image, like.shape[1:3], "bicubic", antialias=True)
+
+    blurred = resize(resize(content_image, generated_image), content_image)
+    return (resize(generated_image, content_image) + content_image - blurred).numpy()
 
 
 def to_pixels(image):
@@ -282,9 +292,11 @@ def compute_content_cost(a_C, a_G):
     return tf.reduce_sum(tf.square(a_C - a_G)) / (4.0 * n_H * n_W * n_C)
 
 
+@tf.custom_gradient
 def gram_matrix(A):
     """A A^T, (n_C, n_C), of A (n_C, n_H n_W): how the channels go together [Gatys, equation 3]."""
-    return tf.matmul(A, A, transpose_b=True)
+    # TensorFlow would find the gradient as two products, one for each A; they have A in common.
+    return tf.matmul(A, A, transpose_b=True), lambda dG: tf.matmul(dG + tf.transpose(dG), A)
 
 
 def gram_per_position(a):
@@ -345,59 +357,3 @@ def build_cost(model, content, style, alpha, beta):
         return (J, J_content, J_style), tape.gradient(J, picture)
 
     return evaluate
-
-
-# --- The descent ----------------------------------------------------------------------------------
-
-
-class Iterate(NamedTuple):
-    """One state of the descent. picture and state are its own until the next one is asked for.
-
-    iteration counts from 0; picture is G (1, n_H, n_W, 3); the costs are G's; state() gives the arrays
-    that descend() goes on from.
-    """
-
-    iteration: int
-    picture: tf.Variable
-    total_cost: float
-    content_cost: float
-    style_cost: float
-    state: Callable[[], dict[str, np.ndarray]]
-
-
-class Diverged(ArithmeticError):
-    """The cost became nan or infinite in an iteration; picture is G before it."""
-
-    def __init__(self, iteration, picture):
-        super().__init__(f"the cost is not finite at iteration {iteration}")
-        self.iteration, self.picture = iteration, picture
-
-
-def descend(evaluate, start, epochs, learning_rate, state=None):
-    """Adam's descent on a cost of build_cost, from start; yields an Iterate after each of the updates.
-
-    With the state of an Iterate it goes on behind that one, and yields what it would have yielded. The
-    start is evaluated as well: what one evaluation finds is the cost of the picture that is yielded and
-    the gradient of the next update, so nothing is computed for printing alone. Raises Diverged.
-    """
-    picture = tf.Variable(start)
-    adam = keras.optimizers.Adam(learning_rate, epsilon=1e-8)  # TensorFlow 1's epsilon; Keras has 1e-7
-    adam.build([picture])
-    variables = {"picture": picture, **{f"adam_{i}": variable for i, variable in enumerate(adam.variables)}}
-    if state:
-        for name, variable in variables.items():
-            variable.assign(state[name])
-    first = int(adam.iterations)
-    (J, *_), gradient = evaluate(picture)
-    if not math.isfinite(J):
-        raise Diverged(first - 1, picture)
-    for iteration in range(first, epochs):
-        before = tf.identity(picture)
-        adam.apply_gradients([(gradient, picture)])
-        costs, gradient = evaluate(picture)
-        J, J_content, J_style = (float(cost) for cost in costs)
-        if not math.isfinite(J):
-            raise Diverged(iteration, before)
-        yield Iterate(
-            iteration, picture, J, J_content, J_style, lambda: {name: v.numpy() for name, v in variables.items()}
-        )

@@ -109,6 +109,8 @@ MISTAKES = {
     "noise_ratio 1.5": (["--noise_ratio", "1.5"], "argument --noise_ratio: must be a number, at least 0 and at most 1"),
     "image_size -1": (["--image_size", "-1"], "argument --image_size: must be a whole number, at least 0"),
     "seed -1": (["--seed", "-1"], "argument --seed: must be a whole number, at least 0"),
+    "no optimizer": (["--optimizer", "sgd"], "argument --optimizer: invalid choice: 'sgd' (choose from"),
+    "no scales": (["--scales", "0"], "argument --scales: must be a whole number, at least 1"),
     "too large": (["--image_size", "20000"], "argument --image_size: a result of 20000 x 15000 is over the 89,478,485"),
     "too long": (
         ["--content_image_filename", "{dir}/long.png"],
@@ -182,12 +184,15 @@ def test_help_shows_every_flag_and_its_default(paint):
         "alpha": "10.0",
         "beta": "40.0",
         "learning_rate": "2.0",
+        "optimizer": "adam",
+        "scales": "1",
         "noise_ratio": "0.6",
         "image_size": "400",
         "seed": "0",
         "output_dir": "output",
     }.items():
-        assert re.search(rf"--{flag} [A-Z]+ [^-]*\(default: {re.escape(default)}\)", shown), flag
+        own_text = r"((?! --\w+ [A-Z]{3}).)*"
+        assert re.search(rf" --{flag} [A-Z]+ {own_text}\(default: {re.escape(default)}\)", shown), flag
     assert "--weights" in shown and "else random" in shown
 
 

@@ -1,6 +1,7 @@
 """Nothing lost: runs that are killed, stopped, starved, diverge or meet, and what --resume makes of them."""
 
 import csv
+import pathlib
 import random
 import signal
 import subprocess
@@ -112,7 +113,7 @@ def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path):
     assert paint_here("--epochs", 5, "--output_dir", "parts", "--resume")[0] == 0
     assert left(tmp_path / "whole") == left(tmp_path / "parts")
     status, _, told = paint_here("--epochs", 4, "--output_dir", "parts", "--resume")
-    assert status == 2 and "has 5 of them behind it already" in told
+    assert status == 2 and "is of a run of 5" in told
 
 
 def test_resume_with_nothing_to_resume_says_so_and_paints(paint_here):
@@ -140,9 +141,9 @@ def test_resume_under_other_settings_names_the_difference(paint_here, tmp_path, 
 def test_a_checkpoint_is_written_each_minute_too(paint_here, monkeypatch):
     monkeypatch.setattr(nst_main, "CHECKPOINT_SECONDS", 0)
     done = []
-    monkeypatch.setattr(nst_files, "write_arrays", lambda path, arrays: done.append(int(arrays["epochs_done"])))
+    monkeypatch.setattr(nst_files, "write_arrays", lambda path, arrays: done.append(int(arrays["epoch"])))
     assert paint_here("--epochs", 3, "--print_every", 10)[0] == 0
-    assert done == [1, 2, 3]
+    assert done == [1, 2, 3, 3]
 
 
 def test_a_second_run_into_the_folder_is_refused_and_a_dead_ones_lock_does_not_block(command, paint, tmp_path):
@@ -206,5 +207,16 @@ def test_a_reader_who_leaves_ends_the_run_without_a_traceback(command, tmp_path)
     process = start(command, tmp_path, "--epochs", 10**6, "--print_every", 1)
     process.stdout.close()
     told = process.stderr.read()
-    assert process.wait() == 1 and told.count("\n") == 1 and "nobody reads the output any more" in told
+    assert process.wait() == 1
+    assert told == "nst_main.py: error: the output cannot be written (Broken pipe); --resume goes on\n"
     all_whole(tmp_path / "output")
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_on_a_full_disk_ends_the_run_without_a_traceback(paint):
+    with open("/dev/full", "w") as full:
+        run = paint(stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert run.returncode == 1
+    assert (
+        run.stderr == "nst_main.py: error: the output cannot be written (No space left on device); --resume goes on\n"
+    )

@@ -1,0 +1,183 @@
+"""The descent: from a start to pictures of ever lower cost, by Adam or by L-BFGS, from coarse to fine.
+
+descend() is a generator: whoever calls it decides what to print and what to keep. It knows the cost as
+a function of the picture, and nothing of networks, flags or files.
+"""
+
+import functools
+import math
+import queue
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import scipy.optimize
+import tensorflow as tf
+
+LBFGS_BYTES = 2e9  # what L-BFGS may keep of its past; large pictures make it remember fewer steps
+
+
+class Scale(NamedTuple):
+    """One size of picture on the way from coarse to fine.
+
+    start(G) makes its first picture (1, n_H, n_W, 3) of the last one of the scale before, or of None;
+    cost() makes its cost, a function G -> ((J, J_content, J_style), gradient of J).
+    """
+
+    epochs: int
+    start: Callable
+    cost: Callable
+
+
+class Iterate(NamedTuple):
+    """One state of the descent. picture and state are its own until the next one is asked for.
+
+    iteration counts from 0 through all scales; picture is G (1, n_H, n_W, 3); the costs are G's; state()
+    gives the arrays that descend() goes on from.
+    """
+
+    iteration: int
+    picture: np.ndarray
+    total_cost: float
+    content_cost: float
+    style_cost: float
+    state: Callable[[], dict]
+
+
+class Diverged(ArithmeticError):
+    """The cost became nan or infinite in an iteration (-1: the start); picture is G before it."""
+
+    def __init__(self, iteration, picture):
+        super().__init__(f"the cost is not finite at iteration {iteration}")
+        self.iteration, self.picture = iteration, picture
+
+
+def descend(scales, optimizer, state=None):
+    """Minimise the cost of each of the scales in turn; yields an Iterate for each epoch. Raises Diverged.
+
+    An epoch is one evaluation of cost and gradient. optimizer is adam() or lbfgs(). With the state of an
+    Iterate the descent goes on behind that one; with Adam it yields what it would have yielded.
+    """
+    iteration, picture = 0, None
+    for k, scale in enumerate(scales):
+        resumed = state if state and state["scale"] == k else None
+        if state and not resumed and k < state["scale"]:
+            iteration += scale.epochs
+            continue
+        iteration += int(resumed["epoch"]) if resumed else 0
+        start = resumed["picture"] if resumed else scale.start(picture)
+        try:
+            for epoch, picture, costs, arrays in optimizer(scale.cost(), start, scale.epochs, resumed):
+                yield Iterate(iteration, picture, *costs, functools.partial(collect, arrays, scale=k, epoch=epoch + 1))
+                iteration += 1
+        except Diverged as error:
+            raise Diverged(iteration if error.iteration >= 0 else -1, error.picture) from error
+
+
+def collect(arrays, **progress):
+    return {**arrays(), **progress}
+
+
+def finite(costs, iteration, picture):
+    """The costs as floats. Raises Diverged, with the last good picture, where they are none."""
+    costs = tuple(float(cost) for cost in costs)
+    if not all(map(math.isfinite, costs)):
+        raise Diverged(iteration, picture)
+    return costs
+
+
+def adam(learning_rate):
+    """Adam as an optimizer for descend().
+
+    The start is evaluated as well: what one evaluation finds is the cost of the picture that is yielded
+    and the gradient of the next update, so nothing is computed for printing alone.
+    """
+
+    def minimize(cost, start, epochs, state):
+        picture = tf.Variable(start)
+        optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-8)  # TensorFlow 1's epsilon; Keras has 1e-7
+        optimizer.build([picture])
+        variables = {"picture": picture, **{f"adam_{i}": v for i, v in enumerate(optimizer.variables)}}
+        if state:
+            for name, variable in variables.items():
+                variable.assign(state[name])
+        costs, gradient = cost(picture)
+        finite(costs, -1, picture)
+        for epoch in range(int(state["epoch"]) if state else 0, epochs):
+            before = tf.identity(picture)
+            optimizer.apply_gradients([(gradient, picture)])
+            costs, gradient = cost(picture)
+            yield epoch, picture, finite(costs, epoch, before), lambda: {k: v.numpy() for k, v in variables.items()}
+
+    return minimize
+
+
+def lbfgs(low, high):
+    """L-BFGS as an optimizer for descend(), its pixels bounded by low and high, (3,) each.
+
+    Each epoch yields the best picture so far. What L-BFGS has learnt of the curvature is not part of its
+    state: resumed, it goes on from that picture but not to the same bytes.
+    """
+
+    def minimize(cost, start, epochs, state):
+        best, best_costs = np.asarray(start, "float32"), None
+        steps = evaluations(
+            np.clip(best, low, high).ravel(),
+            bounds=scipy.optimize.Bounds(*(np.broadcast_to(bound, best.shape).ravel() for bound in (low, high))),
+            maxcor=int(np.clip(LBFGS_BYTES / (16 * best.size), 3, 10)),
+        )
+        answer = None
+        for epoch in range(int(state["epoch"]) - 1 if state else -1, epochs):  # -1: the start
+            try:
+                x = steps.send(answer)
+            except StopIteration:  # no step lowers the cost any more
+                return
+            picture = x.reshape(best.shape).astype("float32")
+            costs, gradient = cost(tf.constant(picture))
+            costs = finite(costs, epoch, best)
+            answer = costs[0], np.asarray(gradient, float).ravel()
+            if best_costs is None or costs[0] < best_costs[0]:
+                best, best_costs = picture, costs
+            if epoch >= (int(state["epoch"]) if state else 0):
+                yield epoch, best, best_costs, functools.partial(dict, picture=best)
+        steps.close()
+
+    return minimize
+
+
+def evaluations(x0, bounds, maxcor):
+    """scipy's L-BFGS-B turned inside out: a generator of the points that it asks the cost of.
+
+    It is sent (cost, gradient) of each. scipy would have the cost as a function to call; here it calls
+    one, in a thread of its own, that hands the question over and waits for the answer.
+    """
+    questions, answers = queue.SimpleQueue(), queue.SimpleQueue()
+
+    class Closed(Exception):
+        pass
+
+    def ask(x):
+        questions.put(x.copy())
+        answer = answers.get()
+        if answer is None:
+            raise Closed
+        return answer
+
+    def work():
+        options = {"maxcor": maxcor, "ftol": 0, "gtol": 0, "maxiter": 10**9, "maxfun": 10**9}
+        try:
+            scipy.optimize.minimize(ask, x0, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        except Closed:
+            return
+        questions.put(None)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        while (x := questions.get()) is not None:
+            answers.put((yield x))
+    finally:
+        answers.put(None)
+        worker.join()
