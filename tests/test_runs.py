@@ -15,7 +15,7 @@ import nst_files
 import nst_main
 import nst_utils
 
-LONG = ("--epochs", 120, "--print_every", 7)
+LONG = ("--epochs", 500, "--print_every", 7)  # longer than ten runs of a sixth of a second get
 
 
 def start(command, folder, *flags):
