@@ -4,10 +4,11 @@ descend() is a generator: whoever calls it decides what to print and what to kee
 a function of the picture, and nothing of networks, flags or files.
 """
 
+import concurrent.futures
+import contextlib
 import functools
 import math
 import queue
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ class Diverged(ArithmeticError):
     """The cost became nan or infinite in an iteration (-1: the start); picture is G before it."""
 
     def __init__(self, iteration, picture):
-        super().__init__(f"the cost is not finite at iteration {iteration}")
+        super().__init__(f"the cost is not finite at {'the start' if iteration < 0 else f'iteration {iteration}'}")
         self.iteration, self.picture = iteration, picture
 
 
@@ -60,23 +61,22 @@ def descend(scales, optimizer, state=None):
     An epoch is one evaluation of cost and gradient. optimizer is adam() or lbfgs(). With the state of an
     Iterate the descent goes on behind that one; with Adam it yields what it would have yielded.
     """
-    iteration, picture = 0, None
-    for k, scale in enumerate(scales):
-        resumed = state if state and state["scale"] == k else None
-        if state and not resumed and k < state["scale"]:
-            iteration += scale.epochs
-            continue
-        iteration += int(resumed["epoch"]) if resumed else 0
-        start = resumed["picture"] if resumed else scale.start(picture)
+    iteration, first, picture = 0, 0, None
+    if state:
+        iteration, first, picture = int(state["iteration"]) + 1, int(state["scale"]), state["picture"]
+    for k, scale in enumerate(scales[first:], first):
+        resumed = state if state and k == first else None
+        start = picture if resumed else scale.start(picture)
         try:
             for epoch, picture, costs, arrays in optimizer(scale.cost(), start, scale.epochs, resumed):
-                yield Iterate(iteration, picture, *costs, functools.partial(collect, arrays, scale=k, epoch=epoch + 1))
+                progress = {"scale": k, "epoch": epoch + 1, "iteration": iteration}
+                yield Iterate(iteration, picture, *costs, functools.partial(collect, arrays, progress))
                 iteration += 1
         except Diverged as error:
             raise Diverged(iteration if error.iteration >= 0 else -1, error.picture) from error
 
 
-def collect(arrays, **progress):
+def collect(arrays, progress):
     return {**arrays(), **progress}
 
 
@@ -123,26 +123,27 @@ def lbfgs(low, high):
 
     def minimize(cost, start, epochs, state):
         best, best_costs = np.asarray(start, "float32"), None
-        steps = evaluations(
+        done = int(state["epoch"]) if state else 0
+        points = evaluations(
             np.clip(best, low, high).ravel(),
             bounds=scipy.optimize.Bounds(*(np.broadcast_to(bound, best.shape).ravel() for bound in (low, high))),
             maxcor=int(np.clip(LBFGS_BYTES / (16 * best.size), 3, 10)),
         )
-        answer = None
-        for epoch in range(int(state["epoch"]) - 1 if state else -1, epochs):  # -1: the start
-            try:
-                x = steps.send(answer)
-            except StopIteration:  # no step lowers the cost any more
-                return
-            picture = x.reshape(best.shape).astype("float32")
-            costs, gradient = cost(tf.constant(picture))
-            costs = finite(costs, epoch, best)
-            answer = costs[0], np.asarray(gradient, float).ravel()
-            if best_costs is None or costs[0] < best_costs[0]:
-                best, best_costs = picture, costs
-            if epoch >= (int(state["epoch"]) if state else 0):
-                yield epoch, best, best_costs, functools.partial(dict, picture=best)
-        steps.close()
+        with contextlib.closing(points):
+            answer = None
+            for epoch in range(done - 1, epochs):  # the start is evaluated too, as in Adam's descent
+                try:
+                    x = points.send(answer)
+                except StopIteration:  # no step lowers the cost any more
+                    return
+                picture = x.reshape(best.shape).astype("float32")
+                costs, gradient = cost(tf.constant(picture))
+                costs = finite(costs, epoch, best)
+                answer = costs[0], np.asarray(gradient, float).ravel()
+                if best_costs is None or costs[0] < best_costs[0]:
+                    best, best_costs = picture, costs
+                if epoch >= done:
+                    yield epoch, best, best_costs, functools.partial(dict, picture=best)
 
     return minimize
 
@@ -170,14 +171,15 @@ def evaluations(x0, bounds, maxcor):
         try:
             scipy.optimize.minimize(ask, x0, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         except Closed:
-            return
-        questions.put(None)
+            pass
+        finally:
+            questions.put(None)
 
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    try:
-        while (x := questions.get()) is not None:
-            answers.put((yield x))
-    finally:
-        answers.put(None)
-        worker.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(work)
+        try:
+            while (x := questions.get()) is not None:
+                answers.put((yield x))
+        finally:
+            answers.put(None)
+        worker.result()  # what failed in the thread fails here

@@ -17,8 +17,10 @@ import math
 import os
 import pathlib
 import signal
+import socket
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -53,8 +55,10 @@ class Settings:
 
     content_image_filename: str = setting("chelsea.jpg", "the picture to paint, a name in images/ or a path")
     style_image_filename: str = setting("night.jpg", "the picture whose style to paint it in, found likewise")
-    epochs: int = setting(200, "how many iterations to run", at_least=1, shapes_result=False)
-    print_every: int = setting(20, "print the costs and save the picture at every so many iterations", at_least=1)
+    epochs: int = setting(200, "how many iterations to run", at_least=1, at_most=10**9, shapes_result=False)
+    print_every: int = setting(
+        20, "print the costs and save the picture at every so many iterations", at_least=1, at_most=10**9
+    )
     alpha: float = setting(10.0, "weight of the content cost", at_least=0)
     beta: float = setting(40.0, "weight of the style cost", at_least=0)
     learning_rate: float = setting(2.0, "Adam's step, about as many grey levels an iteration", above=0)
@@ -65,11 +69,14 @@ class Settings:
         1,
         "sizes to paint in, coarse to fine, each half of the next; --epochs is for the coarsest, and halves with each",
         at_least=1,
+        at_most=16,
     )
     noise_ratio: float = setting(
         0.6, "share of noise in the start, from 0 (the content itself) to 1", at_least=0, at_most=1
     )
-    image_size: int = setting(400, "long side of the result in pixels, 0 for the content's own", at_least=0)
+    image_size: int = setting(
+        400, "long side of the result in pixels, 0 for the content's own", at_least=0, at_most=JPEG_LONGEST
+    )
     seed: int = setting(0, "seed of the noise: the same command paints the same picture", at_least=0)
     weights: str = setting(
         "", f"VGG-19 as a .mat or .h5 file, or 'imagenet' (downloaded), or 'random'; {MAT} if there is one, else random"
@@ -102,7 +109,8 @@ def number(field):
         except ValueError:
             value = math.nan
         within = (
-            math.isfinite(value)
+            value == value
+            and abs(value) != math.inf
             and value >= bounds.get("at least", value)
             and value <= bounds.get("at most", value)
             and ("above" not in bounds or value > bounds["above"])
@@ -203,6 +211,8 @@ def find_checkpoint(path, identity, epochs):
         print(f"Nothing to resume in {path.parent}: starting anew.")
         return None
     checkpoint = nst_files.read_arrays(path)
+    if "identity" not in checkpoint:
+        raise InputError(f"{path}: not a checkpoint of this program; remove it")
     made_with = json.loads(str(checkpoint["identity"]))
     for name, value in identity.items():
         if made_with.get(name) != value:
@@ -210,9 +220,9 @@ def find_checkpoint(path, identity, epochs):
                 f"argument --resume: {path} was made with another --{name} ({made_with.get(name)}, now {value});"
                 " give the same, or leave --resume out to start anew"
             )
-    if checkpoint["epochs"] > epochs:
+    if checkpoint["epoch"] > epochs:
         raise InputError(
-            f"argument --epochs: {path} is of a run of {checkpoint['epochs']};"
+            f"argument --epochs: {path} has {checkpoint['epoch']} of them behind it already;"
             " give as many or more, or leave --resume out to start anew"
         )
     return checkpoint
@@ -252,27 +262,40 @@ def import_tensorflow():
 class Stop:
     """Ctrl-C and SIGTERM, within a with statement: signum is the one that came.
 
-    While a run is patient they wait for its iteration to end, before that they raise KeyboardInterrupt;
-    a second one ends the process at once.
+    While a run is patient the first waits for its iteration to end, before that it raises
+    KeyboardInterrupt. Python runs its handlers between TensorFlow's calls only, and these can be long:
+    the second signal is seen by a thread, which ends the process at once.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __enter__(self):
         self.signum, self.patient = None, False
+        self.seen, self.wakeup = socket.socketpair()
+        self.wakeup.setblocking(False)
+        threading.Thread(target=self.watch, daemon=True).start()
+        self.fd_before = signal.set_wakeup_fd(self.wakeup.fileno(), warn_on_full_buffer=False)
         self.before = [signal.signal(signum, self.note) for signum in self.SIGNALS]
         return self
 
     def __exit__(self, *_):
         for signum, handler in zip(self.SIGNALS, self.before, strict=True):
             signal.signal(signum, handler)
+        signal.set_wakeup_fd(self.fd_before)
+        self.wakeup.close()  # which ends the thread
 
     def note(self, signum, frame):
         self.signum = signum
-        for each in self.SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
         if not self.patient:
             raise KeyboardInterrupt
+
+    def watch(self):
+        count = 0
+        with self.seen:
+            while signum := self.seen.recv(1):
+                count += signum[0] in self.SIGNALS
+                if count == 2:
+                    os._exit(128 + signum[0])
 
 
 # --- The run --------------------------------------------------------------------------------------

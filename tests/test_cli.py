@@ -95,10 +95,28 @@ def test_no_tensorflow_there_shows(paint, without_tensorflow):
 MISTAKES = {
     "a wrong flag": (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
     "no value": (["--epochs"], "argument --epochs: expected one argument"),
-    "no number": (["--epochs", "many"], "argument --epochs: must be a whole number, at least 1, not 'many'"),
+    "no number": (
+        ["--epochs", "many"],
+        "argument --epochs: must be a whole number, at least 1 and at most 1000000000, not 'many'",
+    ),
+    "too many epochs": (
+        ["--epochs", "9" * 400],
+        "argument --epochs: must be a whole number, at least 1 and at most 1000000000",
+    ),
+    "too many scales": (["--scales", "17"], "argument --scales: must be a whole number, at least 1 and at most 16"),
+    "far too large": (
+        ["--image_size", "9" * 400],
+        "argument --image_size: must be a whole number, at least 0 and at most",
+    ),
     "half an epoch": (["--epochs", "1.5"], "argument --epochs: must be a whole number"),
-    "no epochs": (["--epochs", "0"], "argument --epochs: must be a whole number, at least 1, not '0'"),
-    "negative epochs": (["--epochs", "-3"], "argument --epochs: must be a whole number, at least 1, not '-3'"),
+    "no epochs": (
+        ["--epochs", "0"],
+        "argument --epochs: must be a whole number, at least 1 and at most 1000000000, not '0'",
+    ),
+    "negative epochs": (
+        ["--epochs", "-3"],
+        "argument --epochs: must be a whole number, at least 1 and at most 1000000000, not '-3'",
+    ),
     "print_every 0": (["--print_every", "0"], "argument --print_every: must be a whole number, at least 1"),
     "alpha below 0": (["--alpha", "-1"], "argument --alpha: must be a number, at least 0, not '-1'"),
     "alpha inf": (["--alpha", "inf"], "argument --alpha: must be a number, at least 0, not 'inf'"),
@@ -207,3 +225,8 @@ def test_importing_the_modules_does_nothing(tmp_path):
     )
     assert (run.returncode, run.stdout) == (0, "") and "nst" not in run.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ci_runs_the_command_that_readme_gives_for_the_tests():
+    command = "\npip install -r tests/requirements.txt && python -m pytest\n"
+    assert command in (ROOT / "README.md").read_text() and command in (ROOT / ".ci" / "run").read_text()

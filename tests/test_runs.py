@@ -98,13 +98,15 @@ def test_stopping_before_the_first_iteration_is_told(command, tmp_path):
 
 
 def test_a_second_ctrl_c_ends_at_once(command, tmp_path):
-    process = start(command, tmp_path, "--epochs", 10**6, "--print_every", 10**6, "--image_size", 600)
+    """Within one long iteration: a single one would have been told, with its picture saved, at that one's end."""
+    process = start(command, tmp_path, "--epochs", 10**6, "--image_size", 2400, "--print_every", 10**6)
+    time.sleep(1)  # the first iteration's files are saved, a later iteration is under way
     process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    while process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.01)
-    assert process.returncode in (-signal.SIGINT, 130)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, "")
+    assert not (tmp_path / "output" / "generated_image.jpg").exists()
 
 
 def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path):
@@ -113,7 +115,15 @@ def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path):
     assert paint_here("--epochs", 5, "--output_dir", "parts", "--resume")[0] == 0
     assert left(tmp_path / "whole") == left(tmp_path / "parts")
     status, _, told = paint_here("--epochs", 4, "--output_dir", "parts", "--resume")
-    assert status == 2 and "is of a run of 5" in told
+    assert status == 2 and "has 5 of them behind it already" in told
+
+
+def test_a_stopped_run_can_be_resumed_to_fewer_epochs_than_it_was_begun_with(command, paint_here, tmp_path):
+    process = start(command, tmp_path, "--epochs", 10**6, "--image_size", 200)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    paint_here("--epochs", 300, "--image_size", 200, "--resume", "--print_every", 2)
+    assert (tmp_path / "output" / "298.png").exists()
 
 
 def test_resume_with_nothing_to_resume_says_so_and_paints(paint_here):
@@ -170,7 +180,7 @@ def test_diverging_stops_and_keeps_the_last_finite_picture(paint_here, tmp_path,
 
 def test_a_start_that_is_not_finite_names_the_weights_of_the_costs(paint_here):
     status, _, told = paint_here("--alpha", "1e38", "--beta", "1e38")
-    assert status == 1 and "lower --alpha and --beta" in told
+    assert status == 1 and "the cost is not finite at the start; lower --alpha and --beta" in told
 
 
 def test_a_full_disk_is_told_and_what_was_there_stays(paint, tmp_path):
