@@ -27,6 +27,10 @@ class InputError(ValueError):
     """Something a user gave cannot be used. The text is one line: what, where, what to do."""
 
 
+class RunError(Exception):
+    """A run that began well and failed. The text is one line: what, where, what to do."""
+
+
 class WriteError(OSError):
     """A file could not be written; what stood in its place still does. The text is one line."""
 

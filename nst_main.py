@@ -2,16 +2,13 @@
 
     python nst_main.py --content_image_filename cat.jpg --style_image_filename night.jpg
 
-Flags become Settings, Settings a run, and the run files and lines on the terminal. The formulas and
-the network are in nst_utils, the optimizers in nst_descent; both are imported when there is work to do:
-TensorFlow takes seconds to start, and a wrong flag should not wait for it.
+Flags become Settings, Settings a Job, and nst_run paints it. That module is imported when there is
+work to do: TensorFlow takes seconds to start, and a wrong flag should not wait for it.
 """
 
 import argparse
 import contextlib
-import csv
 import dataclasses
-import io
 import json
 import math
 import os
@@ -21,16 +18,14 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 
-import numpy as np
+from PIL import Image
 
 import nst_files
 from nst_files import InputError
 
 HERE = pathlib.Path(__file__).resolve().parent
 MAT = pathlib.Path("pretrained-model", "imagenet-vgg-verydeep-19.mat")
-CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this
 JPEG_LONGEST = 65500  # libjpeg's limit on a side
 NO_WEIGHTS = """\
 nst_main.py: no {}: painting with random weights, which carry colour and texture;
@@ -159,7 +154,47 @@ def join_values(argv):
     return joined
 
 
-# --- What a run is made of ------------------------------------------------------------------------
+# --- Settings to a Job ----------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run that has been checked: what nst_run needs to paint one picture."""
+
+    settings: Settings
+    content: Image.Image  # at the size of the result
+    style: Image.Image  # with the same long side
+    weights: str  # what load_vgg_model is to load
+    identity: dict  # all that the result hangs on
+    checkpoint: dict | None  # to go on from
+    notice: str  # what the user should know before it begins
+
+    @property
+    def output(self):
+        return pathlib.Path(self.settings.output_dir)
+
+    @property
+    def result(self):
+        return self.output / "generated_image.jpg"
+
+    @property
+    def finished(self):
+        """Nothing is left to do."""
+        checkpoint = self.checkpoint
+        return checkpoint is not None and checkpoint["finished"] and checkpoint["epochs"] == self.settings.epochs
+
+
+def prepare(settings):
+    """The Job of the settings. Raises InputError for what a user can have got wrong, the inside of weights excepted."""
+    content, style = open_pictures(settings)
+    identity = identify(settings)
+    weights = find_weights(settings.weights)
+    checkpoint = None
+    if settings.resume:
+        path = pathlib.Path(settings.output_dir, "checkpoint.npz")
+        checkpoint = find_checkpoint(path, identity, settings.epochs)
+    notice = NO_WEIGHTS.format(MAT) if weights == "random" and not settings.weights else ""
+    return Job(settings, content, style, weights, identity, checkpoint, notice)
 
 
 def find_image(name):
@@ -186,7 +221,7 @@ def open_pictures(settings):
 
 def find_weights(name):
     """What load_vgg_model is to load: what was asked for, else the file in its place, else random weights."""
-    return name or (HERE / MAT if (HERE / MAT).is_file() else "random")
+    return name or (str(HERE / MAT) if (HERE / MAT).is_file() else "random")
 
 
 def identify(settings):
@@ -249,14 +284,13 @@ def quiet_stderr():
             os.close(kept)
 
 
-def import_tensorflow():
-    """nst_utils and nst_descent, with TensorFlow behind them, and without TensorFlow's start-up chatter."""
+def import_run():
+    """nst_run, with TensorFlow behind it, and without TensorFlow's start-up chatter."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_stderr():
-        import nst_descent
-        import nst_utils
-    return nst_utils, nst_descent
+        import nst_run
+    return nst_run
 
 
 class Stop:
@@ -298,113 +332,7 @@ class Stop:
                     os._exit(128 + signum[0])
 
 
-# --- The run --------------------------------------------------------------------------------------
-
-
-class RunError(Exception):
-    """A run that began well and failed. The text is one line: what, where, what to do."""
-
-
-def run(settings, stop):
-    """Paint one picture as the settings say: lines on the terminal, files in the output folder.
-
-    Whatever a user can have got wrong is told, as InputError, before the folder is touched.
-    """
-    output = pathlib.Path(settings.output_dir)
-    content, style = open_pictures(settings)
-    identity = identify(settings)
-    checkpoint = find_checkpoint(output / "checkpoint.npz", identity, settings.epochs) if settings.resume else None
-    if checkpoint and checkpoint["finished"] and checkpoint["epochs"] == settings.epochs:
-        print(f"Finished already: {output / 'generated_image.jpg'}")
-        return
-    nst, nst_descent = import_tensorflow()
-    weights = find_weights(settings.weights)
-    model = nst.load_vgg_model(weights)
-    with nst_files.claimed(output):
-        if weights == "random" and not settings.weights:
-            print(NO_WEIGHTS.format(MAT), file=sys.stderr)
-        try:
-            if settings.optimizer == "adam":
-                optimizer = nst_descent.adam(settings.learning_rate)
-            else:
-                optimizer = nst_descent.lbfgs(-nst.MEANS, 255 - nst.MEANS)
-            scales = [make_scale(k, settings, content, style, model, nst, nst_descent) for k in range(settings.scales)]
-            iterates = nst_descent.descend(scales, optimizer, checkpoint)
-            record(iterates, settings, nst, identity, checkpoint, stop)
-        except nst_descent.Diverged as error:
-            result = output / "generated_image.jpg"
-            nst.save_image(result, error.picture)
-            lower = "--learning_rate" if error.iteration >= 0 else "--alpha and --beta"
-            raise RunError(f"{error}; lower {lower}. {result} has the last good picture") from error
-        except (MemoryError, nst.tf.errors.ResourceExhaustedError) as error:
-            size = f"{content.width} x {content.height}"
-            raise RunError(f"out of memory with a picture of {size}; lower --image_size") from error
-
-
-def make_scale(k, settings, content, style, model, nst, nst_descent):
-    """Scale k of the descent, from 0, the coarsest, to the one in which content and style are given."""
-    long_side = max(1, round(max(content.size) / 2 ** (settings.scales - 1 - k)))
-    C, S = (
-        nst.reshape_and_normalize_image(nst_files.resize_to_long_side(image, long_side)) for image in (content, style)
-    )
-
-    def start(coarser):
-        if coarser is None:
-            return nst.generate_noise_image(C, settings.noise_ratio, settings.seed)
-        return nst.generate_finer_image(coarser, C)
-
-    def cost():
-        return nst.build_cost(model, C, S, settings.alpha, settings.beta)
-
-    return nst_descent.Scale(max(1, settings.epochs >> k), start, cost)
-
-
-def record(iterates, settings, nst, identity, checkpoint, stop):
-    """Print and save what a descent yields, as it comes, and its end.
-
-    The checkpoint is written last of each iteration's files: what it says is done has been saved.
-    """
-    output = pathlib.Path(settings.output_dir)
-    result = output / "generated_image.jpg"
-    history = checkpoint["history"].tolist() if checkpoint else []
-
-    def save_checkpoint(state, finished):
-        facts = {"identity": json.dumps(identity), "epochs": settings.epochs, "finished": finished}
-        facts["history"] = np.reshape(history, (-1, 4))
-        nst_files.write_arrays(output / "checkpoint.npz", {**state, **facts})
-
-    # A run that was stopped behind its last iteration has its picture in the checkpoint, and none to come.
-    picture, state = (checkpoint["picture"], checkpoint.copy) if checkpoint else (None, None)
-    stop.patient, saved_at = True, time.monotonic()
-    for i, picture, *costs, state in iterates:
-        printed = i % settings.print_every == 0
-        if printed:
-            print(f"Iteration {i} :")
-            for name, value in zip(("total", "content", "style"), costs, strict=True):
-                print(f"{name} cost = {value:.8g}", flush=True)
-            history.append([i, *costs])
-            nst.save_image(output / f"{i}.png", picture)
-            write_costs(output / "costs.csv", history)
-        if printed or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            save_checkpoint(state(), finished=False)
-            saved_at = time.monotonic()
-        if stop.signum:
-            break
-    nst.save_image(result, picture)
-    save_checkpoint(state(), finished=not stop.signum)
-    if stop.signum:
-        raise KeyboardInterrupt(f"after iteration {i}: {result} has the picture so far, and --resume goes on with it")
-    print(f"Painted {result}")
-
-
-def write_costs(path, history):
-    """costs.csv, whole, from rows of [iteration, total, content, style cost]."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["iteration", "total_cost", "content_cost", "style_cost"])
-    rows.writerows([int(i), *costs] for i, *costs in history)
-    with nst_files.whole_file(path) as file:
-        file.write(text.getvalue().encode())
+# --- The command ----------------------------------------------------------------------------------
 
 
 def main(argv=None):
@@ -413,10 +341,14 @@ def main(argv=None):
     status, told = 0, None
     with Stop() as stop:
         try:
-            run(settings, stop)
+            job = prepare(settings)
+            if job.finished:
+                print(f"Finished already: {job.result}")
+            else:
+                import_run().paint(job, stop)
         except InputError as error:
             status, told = 2, f"error: {error}"
-        except (RunError, nst_files.WriteError) as error:
+        except (nst_files.RunError, nst_files.WriteError) as error:
             status, told = 1, f"error: {error}"
         except OSError as error:  # of files all has been said above: this is the standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end

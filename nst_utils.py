@@ -288,15 +288,19 @@ def compute_content_cost(a_C, a_G):
 
     [Gatys, equation 1] with the course's normalisation.
     """
-    n_H, n_W, n_C = a_G.shape[-3:]
-    return tf.reduce_sum(tf.square(a_C - a_G)) / (4.0 * n_H * n_W * n_C)
+    return tf.reduce_sum(tf.square(a_C - a_G)) / (4 * tf.cast(tf.size(a_G), a_G.dtype))
+
+
+def gram_matrix(A):
+    """A A^T, (n_C, n_C), of A (n_C, n_H n_W): how the channels go together [Gatys, equation 3]."""
+    return correlate(tf.transpose(A))
 
 
 @tf.custom_gradient
-def gram_matrix(A):
-    """A A^T, (n_C, n_C), of A (n_C, n_H n_W): how the channels go together [Gatys, equation 3]."""
-    # TensorFlow would find the gradient as two products, one for each A; they have A in common.
-    return tf.matmul(A, A, transpose_b=True), lambda dG: tf.matmul(dG + tf.transpose(dG), A)
+def correlate(F):
+    """F^T F, (n_C, n_C), of F (n_H n_W, n_C): the Gram matrix of activations as they stand in memory."""
+    # TensorFlow would find the gradient as two products, one for each F; they have F in common.
+    return tf.matmul(F, F, transpose_a=True), lambda dG: tf.matmul(F, dG + tf.transpose(dG))
 
 
 def gram_per_position(a):
@@ -304,8 +308,8 @@ def gram_per_position(a):
 
     Taken so, pictures of different sizes have comparable Gram matrices.
     """
-    n_H, n_W, n_C = a.shape[-3:]
-    return gram_matrix(tf.transpose(tf.reshape(a, (n_H * n_W, n_C)))) / (n_H * n_W)
+    F = tf.reshape(a, (-1, a.shape[-1]))
+    return correlate(F) / tf.cast(tf.shape(F)[0], F.dtype)
 
 
 def compute_layer_style_cost(a_S, a_G):
@@ -333,27 +337,3 @@ def compute_style_cost(grams_S, grams_G, style_layers=STYLE_LAYERS):
 def total_cost(J_content, J_style, alpha=10, beta=40):
     """J = alpha J_content + beta J_style [Gatys, equation 7]."""
     return alpha * J_content + beta * J_style
-
-
-def build_cost(model, content, style, alpha, beta):
-    """The compiled cost of a generated image: G -> ((J, J_content, J_style), gradient of J).
-
-    model is load_vgg_model's; content, style and G are (1, n_H, n_W, 3), the gradient has G's shape.
-    What the costs aim at, a_C and the Gram matrices of S, is computed here, once; each call of the
-    result runs the network once forward and once back.
-    """
-    a_C = model(content)[CONTENT_LAYER]
-    a_S = model(style)
-    grams_S = {name: gram_per_position(a_S[name]) for name, _ in STYLE_LAYERS}
-
-    @tf.function(autograph=False)  # there is nothing to convert
-    def evaluate(picture):
-        with tf.GradientTape() as tape:
-            tape.watch(picture)
-            a_G = model(picture)
-            J_content = compute_content_cost(a_C, a_G[CONTENT_LAYER])
-            J_style = compute_style_cost(grams_S, {name: gram_per_position(a_G[name]) for name in grams_S})
-            J = total_cost(J_content, J_style, alpha, beta)
-        return (J, J_content, J_style), tape.gradient(J, picture)
-
-    return evaluate

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import nst_cost
 import nst_descent
 import nst_utils as nst
 import recipe
@@ -14,7 +15,7 @@ import recipe
 def picture_and_cost(thin_model):
     """The start C of a descent, and the cost of it on the thin network."""
     C, S = (nst.reshape_and_normalize_image(recipe.picture(seed, 30, 40)) for seed in (1, 2))
-    return C, nst.build_cost(thin_model, C, S, 10, 40)
+    return C, nst_cost.build_cost(thin_model, C, S, 10, 40, epochs=1)
 
 
 def run(picture_and_cost, optimizer, epochs, state=None):
@@ -141,7 +142,7 @@ def test_a_descent_stopped_in_any_scale_goes_on_to_the_same_pictures(thin_model,
     def scale(k, epochs):
         C, S = (nst.reshape_and_normalize_image(recipe.picture(seed, 12 * 2**k, 16 * 2**k)) for seed in (1, 2))
         start = lambda coarser: C if coarser is None else nst.generate_finer_image(coarser, C)  # noqa: E731
-        return nst_descent.Scale(epochs, start, lambda: nst.build_cost(thin_model, C, S, 10, 40))
+        return nst_descent.Scale(epochs, start, lambda: nst_cost.build_cost(thin_model, C, S, 10, 40, epochs))
 
     scales = [scale(0, 8), scale(1, 4), scale(2, 2)]
     whole = [(i.iteration, i.total_cost) for i in nst_descent.descend(scales, nst_descent.adam(2.0))]

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
+import nst_cost
 import nst_descent
 import nst_utils as nst
 import recipe
@@ -17,7 +18,7 @@ def descent(model, size=(300, 400), epochs=20):
     height, width = size
     C = nst.reshape_and_normalize_image(recipe.content(height=height, width=width))
     S = nst.reshape_and_normalize_image(recipe.style(height=height, width=width))
-    cost = nst.build_cost(model, C, S, ORIGINAL["alpha"], ORIGINAL["beta"])
+    cost = nst_cost.build_cost(model, C, S, ORIGINAL["alpha"], ORIGINAL["beta"], epochs)
     start = nst.generate_noise_image(C, ORIGINAL["noise_ratio"])
     scale = nst_descent.Scale(epochs, lambda _: start, lambda: cost)
     for iterate in nst_descent.descend([scale], nst_descent.adam(ORIGINAL["learning_rate"])):

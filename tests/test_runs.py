@@ -9,11 +9,13 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+import nst_cost
 import nst_files
 import nst_main
-import nst_utils
+import nst_run
 
 LONG = ("--epochs", 500, "--print_every", 7)  # longer than ten runs of a sixth of a second get
 
@@ -149,7 +151,7 @@ def test_resume_under_other_settings_names_the_difference(paint_here, tmp_path, 
 
 
 def test_a_checkpoint_is_written_each_minute_too(paint_here, monkeypatch):
-    monkeypatch.setattr(nst_main, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(nst_run, "CHECKPOINT_SECONDS", 0)
     done = []
     monkeypatch.setattr(nst_files, "write_arrays", lambda path, arrays: done.append(int(arrays["epoch"])))
     assert paint_here("--epochs", 3, "--print_every", 10)[0] == 0
@@ -201,14 +203,14 @@ def test_a_full_disk_is_told_and_what_was_there_stays(paint, tmp_path):
 
 @pytest.mark.parametrize(
     "shortage",
-    [MemoryError(), nst_utils.tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")],
+    [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")],
     ids=["numpy", "tensorflow"],
 )
 def test_out_of_memory_is_told_with_the_size_and_the_flag(paint_here, monkeypatch, shortage):
     def build_cost(*_):
         raise shortage
 
-    monkeypatch.setattr(nst_utils, "build_cost", build_cost)
+    monkeypatch.setattr(nst_cost, "build_cost", build_cost)
     told = "nst_main.py: error: out of memory with a picture of 40 x 30; lower --image_size\n"
     assert paint_here() == (1, "", told)
 
