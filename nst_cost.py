@@ -169,39 +169,44 @@ def cut_windows(size, model):
 
     One if the picture is small enough, otherwise those that have the fewest pixels in all.
     """
-    height, width = size
     grid, margin = look(model)
-    if height * width <= WHOLE_PIXELS:
-        return [Window(0, height, 0, width, (0, height, 0, width))]
-    rows, columns = (
-        [spans for parts in range(1, length // grid) if (spans := split(length, parts, grid, margin))]
-        for length in (height, width)
-    )
-    pixels = {}
-    for down, across in itertools.product(rows, columns):
-        one = (down[0][1] - down[0][0]) * (across[0][1] - across[0][0])
-        if one <= WINDOW_PIXELS:
-            pixels[one * len(down) * len(across)] = down, across
-    down, across = pixels[min(pixels)]
-    return [Window(*row[:2], *column[:2], (*row[2:], *column[2:])) for row, column in itertools.product(down, across)]
+    if size[0] * size[1] <= WHOLE_PIXELS:
+        parts = 1, 1
+    else:
+        (down, rows), (across, columns) = (part_sizes(length, grid, margin) for length in size)
+        pixels = np.outer(rows, columns)
+        total = pixels * np.outer(down, across)
+        best = np.where(pixels <= WINDOW_PIXELS, total, total.max() + 1).argmin()
+        parts = [chosen + 1 for chosen in np.unravel_index(best, total.shape)]
+    spans = (split(length, count, grid, margin) for length, count in zip(size, parts, strict=True))
+    return [
+        Window(top, bottom, left, right, (*rows, *columns))
+        for (top, bottom, *rows), (left, right, *columns) in itertools.product(*spans)
+    ]
+
+
+def part_sizes(length, grid, margin):
+    """(1, 2, ..., as many parts as length can be cut in), and the size of each such part."""
+    parts = np.arange(1, max(1, (length - 2 * margin) // grid) + 1)
+    return parts, length - (parts - 1) * step_between(length, parts, grid, margin)
+
+
+def step_between(length, parts, grid, margin):
+    """Pixels from one part's start to the next one's."""
+    return (length - 2 * margin) // (parts * grid) * grid
 
 
 def split(length, parts, grid, margin):
-    """length pixels in parts of one size: [(start, end, start of core, end of core)], [] where that cannot be.
+    """length pixels in parts of one size: [(start, end, start of core, end of core)], the core as seen from the start.
 
     Starts and cores lie on the grid, so that the network's poolings fall as in the whole picture. An end
     need not: what the poolings make of it is seen from the margin only.
     """
-    if parts == 1:
-        return [(0, length, 0, length)]
-    step = (length - 2 * margin) // (parts * grid) * grid
-    if step <= 0:
-        return []
-    size = length - (parts - 1) * step
-    inner = range(step + margin, length - margin, step)[: parts - 1]
-    starts = range(0, parts * step, step)
-    edges = itertools.pairwise([0, *inner, length])
-    return [(start, start + size, a - start, b - start) for start, (a, b) in zip(starts, edges, strict=True)]
+    step = step_between(length, parts, grid, margin)
+    starts = [i * step for i in range(parts)]
+    size = length - starts[-1]
+    edges = [0, *(start + margin for start in starts[1:]), length]
+    return [(start, start + size, edges[i] - start, edges[i + 1] - start) for i, start in enumerate(starts)]
 
 
 def look(model):

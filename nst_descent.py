@@ -17,7 +17,9 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
-LBFGS_BYTES = 2e9  # what L-BFGS may keep of its past; large pictures make it remember fewer steps
+LBFGS_BYTES = 1e9  # what L-BFGS may keep of its past; large pictures make it remember fewer steps
+FIRST_STEP = 1 / 6  # about 20 grey levels; 1 / 600 wastes ten epochs on finding the right length, 1 / 1.5 three
+STEEPEST = 0.99  # of the way from the middle to a bound, where a pixel may start
 
 
 class Scale(NamedTuple):
@@ -117,29 +119,36 @@ def adam(learning_rate):
 def lbfgs(low, high):
     """L-BFGS as an optimizer for descend(), its pixels bounded by low and high, (3,) each.
 
+    The picture is low to high as the sine of what L-BFGS moves, so that bounds need no constraints: those
+    of scipy take it minutes and gigabytes for a large picture, and here they cost epochs as well.
     Each epoch yields the best picture so far. What L-BFGS has learnt of the curvature is not part of its
     state: resumed, it goes on from that picture but not to the same bytes.
     """
+    middle, half = (high + low) / 2, (high - low) / 2
 
     def minimize(cost, start, epochs, state):
-        best, best_costs = np.asarray(start, "float32"), None
+        shape = start.shape
+        # L-BFGS begins with a step of length 1; in these units the angles' root mean square is then FIRST_STEP.
+        unit = FIRST_STEP * math.sqrt(start.size)
         done = int(state["epoch"]) if state else 0
+        best, best_costs = start, None
+        within = np.clip((start - middle) / half, -STEEPEST, STEEPEST)  # at the very bounds the sine is flat
         points = evaluations(
-            np.clip(best, low, high).ravel(),
-            bounds=scipy.optimize.Bounds(*(np.broadcast_to(bound, best.shape).ravel() for bound in (low, high))),
-            maxcor=int(np.clip(LBFGS_BYTES / (16 * best.size), 3, 10)),
+            np.arcsin(within, dtype=float).ravel() / unit,
+            maxcor=int(np.clip(LBFGS_BYTES / (16 * start.size), 2, 10)),
         )
+        del start, within
         with contextlib.closing(points):
             answer = None
             for epoch in range(done - 1, epochs):  # the start is evaluated too, as in Adam's descent
                 try:
-                    x = points.send(answer)
+                    angles = (points.send(answer) * unit).astype("float32").reshape(shape)
                 except StopIteration:  # no step lowers the cost any more
                     return
-                picture = x.reshape(best.shape).astype("float32")
+                picture = middle + half * np.sin(angles)
                 costs, gradient = cost(tf.constant(picture))
                 costs = finite(costs, epoch, best)
-                answer = costs[0], np.asarray(gradient, float).ravel()
+                answer = costs[0], (np.asarray(gradient) * half * np.cos(angles)).ravel() * float(unit)
                 if best_costs is None or costs[0] < best_costs[0]:
                     best, best_costs = picture, costs
                 if epoch >= done:
@@ -148,28 +157,33 @@ def lbfgs(low, high):
     return minimize
 
 
-def evaluations(x0, bounds, maxcor):
-    """scipy's L-BFGS-B turned inside out: a generator of the points that it asks the cost of.
+def evaluations(x0, maxcor):
+    """scipy's L-BFGS turned inside out: a generator of the points that it asks the cost of.
 
     It is sent (cost, gradient) of each. scipy would have the cost as a function to call; here it calls
-    one, in a thread of its own, that hands the question over and waits for the answer.
+    one, in a thread of its own, that hands the question over and waits for the answer. A point is valid
+    until then.
     """
     questions, answers = queue.SimpleQueue(), queue.SimpleQueue()
 
     class Closed(Exception):
         pass
 
+    gradient = None
+
     def ask(x):
-        questions.put(x.copy())
+        nonlocal gradient
+        questions.put(x)
         answer = answers.get()
         if answer is None:
             raise Closed
-        return answer
+        cost, gradient = answer
+        return cost
 
     def work():
         options = {"maxcor": maxcor, "ftol": 0, "gtol": 0, "maxiter": 10**9, "maxfun": 10**9}
         try:
-            scipy.optimize.minimize(ask, x0, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+            scipy.optimize.minimize(ask, x0, jac=lambda x: gradient, method="L-BFGS-B", options=options)
         except Closed:
             pass
         finally:

@@ -288,6 +288,8 @@ def import_run():
     """nst_run, with TensorFlow behind it, and without TensorFlow's start-up chatter."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    # The layers wait for each other; two at a time would take the memory of two, and no less time.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     with quiet_stderr():
         import nst_run
     return nst_run

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 TILE = 4  # outputs of a tile along each side; it reads TILE + 2 inputs
-BLOCK_BYTES = 128e6  # the most that the transformed tiles of one call may take
+BLOCK_BYTES = 80e6  # the most that the transformed tiles of one call may take
 
 
 # --- The transforms [Lavin, section 4.1] -------------------------------------------------------------

@@ -76,3 +76,18 @@ def paint_here(command, tmp_path, monkeypatch, capsys):
 def pixels():
     """pixels(path): a picture file as an integer array (n_H, n_W, 3)."""
     return lambda path: np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+@pytest.fixture
+def see(monkeypatch):
+    """see(way): pictures are from here on seen as 'plain', 'winograd', 'windows' or 'windows, winograd'."""
+
+    import nst_cost
+
+    def choose(way):
+        whole, window = (1, 70_000) if "windows" in way else (10**9, 10**9)
+        monkeypatch.setattr(nst_cost, "WHOLE_PIXELS", whole)
+        monkeypatch.setattr(nst_cost, "WINDOW_PIXELS", window)
+        monkeypatch.setattr(nst_cost, "COMPILED_PIXELS", 0 if "winograd" in way else float("inf"))
+
+    return choose

@@ -36,8 +36,11 @@ def matlab_cell(items):
     return cell
 
 
-def write_mat(path, weights, layout="current", with_top=False):
-    """A MatConvNet file: 'current' has name and type first, 'beta16' weights first and no meta struct."""
+def write_mat(path, weights, layout="current", top=0):
+    """A MatConvNet file: 'current' has name and type first, 'beta16' weights first and no meta struct.
+
+    With top it has fully connected layers of so many channels; VGG-19's have 4096, and 500 MB.
+    """
     layers = []
     for name, (kernel, bias) in weights.items():
         if name.endswith("_1") and name != "conv1_1":
@@ -52,9 +55,11 @@ def write_mat(path, weights, layout="current", with_top=False):
             pair = matlab_cell([kernel, bias[:, np.newaxis]])
             layers.append(matlab_struct(weights=pair, pad=[[1, 1, 1, 1]], type="conv", name=name, stride=[[1, 1]]))
             layers.append(matlab_struct(type="relu", name=name.replace("conv", "relu")))
-    if with_top:
-        top = matlab_cell([np.ones((7, 7, kernel.shape[3], 4), "float32"), np.zeros((1, 4), "float32")])
-        layers.append(matlab_struct(name="fc6", type="conv", weights=top, pad=[[0, 0, 0, 0]], stride=[[1, 1]]))
+    if top:
+        shapes = {"fc6": (7, 7, kernel.shape[3], top), "fc7": (1, 1, top, top), "fc8": (1, 1, top, 1000)}
+        for name, shape in shapes.items():
+            pair = matlab_cell([np.ones(shape, "float32"), np.zeros((1, shape[3]), "float32")])
+            layers.append(matlab_struct(name=name, type="conv", weights=pair, pad=[[0, 0, 0, 0]], stride=[[1, 1]]))
         layers.append(matlab_struct(name="prob", type="softmax"))
     normalization = matlab_struct(averageImage=np.array([123.68, 116.779, 103.939]).reshape(1, 1, 3))
     outside = (

@@ -25,11 +25,18 @@ def descent(model, size=(300, 400), epochs=20):
         yield iterate.iteration, iterate.total_cost, iterate.content_cost, iterate.style_cost, iterate.picture
 
 
+@pytest.fixture(scope="module")
+def full_model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("full") / "vgg.mat"
+    recipe.write_mat(path, recipe.kernels())
+    return nst.load_vgg_model(path)
+
+
 @pytest.mark.slow
-def test_costs_follow_the_original_within_a_thousandth(tmp_path, pixels):
-    recipe.write_mat(tmp_path / "vgg.mat", recipe.kernels())
-    model = nst.load_vgg_model(tmp_path / "vgg.mat")
-    for ours, original in zip(descent(model), ORIGINAL["iteration, total, content, style"], strict=True):
+@pytest.mark.parametrize("way", ["plain", "winograd"])
+def test_costs_follow_the_original_within_a_thousandth(full_model, see, way, tmp_path, pixels):
+    see(way)
+    for ours, original in zip(descent(full_model), ORIGINAL["iteration, total, content, style"], strict=True):
         assert ours[:4] == pytest.approx(original, rel=1e-3)
     nst.save_image(tmp_path / "final.png", ours[-1])
     np.testing.assert_allclose(pixels(tmp_path / "final.png").mean((0, 1)), ORIGINAL["final_png_mean"], atol=0.01)
@@ -42,3 +49,11 @@ def test_both_mat_layouts_give_identical_costs(tmp_path):
         model = nst.load_vgg_model(tmp_path / f"{layout}.mat")
         costs.append([iterate[:4] for iterate in descent(model, size=(30, 40), epochs=3)])
     assert costs[0] == costs[1]
+
+
+@pytest.mark.slow
+def test_costs_follow_the_original_in_windows_too(full_model, see):
+    see("windows, winograd")
+    originals = ORIGINAL["iteration, total, content, style"][:5]
+    for ours, original in zip(descent(full_model, epochs=5), originals, strict=True):
+        assert ours[:4] == pytest.approx(original, rel=1e-3)

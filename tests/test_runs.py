@@ -101,7 +101,7 @@ def test_stopping_before_the_first_iteration_is_told(command, tmp_path):
 
 def test_a_second_ctrl_c_ends_at_once(command, tmp_path):
     """Within one long iteration: a single one would have been told, with its picture saved, at that one's end."""
-    process = start(command, tmp_path, "--epochs", 10**6, "--image_size", 2400, "--print_every", 10**6)
+    process = start(command, tmp_path, "--epochs", 1000, "--image_size", 1400, "--print_every", 1000)
     time.sleep(1)  # the first iteration's files are saved, a later iteration is under way
     process.send_signal(signal.SIGINT)
     time.sleep(0.05)
@@ -121,10 +121,10 @@ def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path):
 
 
 def test_a_stopped_run_can_be_resumed_to_fewer_epochs_than_it_was_begun_with(command, paint_here, tmp_path):
-    process = start(command, tmp_path, "--epochs", 10**6, "--image_size", 200)
+    process = start(command, tmp_path, "--epochs", 1500)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
-    paint_here("--epochs", 300, "--image_size", 200, "--resume", "--print_every", 2)
+    paint_here("--epochs", 300, "--resume", "--print_every", 2)
     assert (tmp_path / "output" / "298.png").exists()
 
 
@@ -159,7 +159,7 @@ def test_a_checkpoint_is_written_each_minute_too(paint_here, monkeypatch):
 
 
 def test_a_second_run_into_the_folder_is_refused_and_a_dead_ones_lock_does_not_block(command, paint, tmp_path):
-    first = start(command, tmp_path, "--epochs", 10**6)
+    first = start(command, tmp_path, "--epochs", 1500)
     second = paint()
     assert second.returncode == 2 and second.stderr == (
         "nst_main.py: error: output: another run is writing there; wait for it, or name another folder\n"
@@ -216,7 +216,7 @@ def test_out_of_memory_is_told_with_the_size_and_the_flag(paint_here, monkeypatc
 
 
 def test_a_reader_who_leaves_ends_the_run_without_a_traceback(command, tmp_path):
-    process = start(command, tmp_path, "--epochs", 10**6, "--print_every", 1)
+    process = start(command, tmp_path, "--epochs", 1500, "--print_every", 1)
     process.stdout.close()
     told = process.stderr.read()
     assert process.wait() == 1

@@ -1,0 +1,301 @@
+"""Measures the program, and the usual PyTorch way of doing the same beside it, in one run; prints tables.
+
+    python tests/bench.py                   everything: an hour on two cores
+    python tests/bench.py step start        some of: step, start, quality, weights, memory
+
+The peer is measured where torch is installed. Nothing else should run on the machine. Each measurement is
+a process of its own, on weights and pictures that are made for it; peak memory is the whole process'.
+"""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+
+import nst_main  # noqa: E402
+import recipe  # noqa: E402
+
+LAYERS = (*recipe.BLOCKS[:4], (1, 512))  # VGG-19 to conv5_1
+PARTS = ("step", "start", "quality", "weights", "memory")
+
+
+# --- Measuring a process -----------------------------------------------------------------------------------
+
+
+def child(*words):
+    """The result of another call of this file as a process of its own, and the process' peak memory in GB."""
+    return measured([sys.executable, __file__, "--child", *map(str, words)])
+
+
+def measured(command, folder=None):
+    """(what the last line of its output holds as JSON, or None; seconds; peak memory in GB) of a process."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryFile("w+") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [str(word) for word in command], cwd=folder, stdout=output, stderr=subprocess.DEVNULL, env=environment
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"bench.py: {' '.join(map(str, command))} ended with {process.returncode}")
+        output.seek(0)
+        last = output.read().splitlines()[-1:]
+    try:
+        result = json.loads(last[0])
+    except (IndexError, ValueError):
+        result = None
+    return result, seconds, usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def table(title, header, rows):
+    print(f"\n{title}\n\n| {' | '.join(header)} |\n|{' --- |' * len(header)}")
+    for row in rows:
+        print(f"| {' | '.join(str(cell) for cell in row)} |", flush=True)
+
+
+def gflop(width, height):
+    """Direct convolution's operations in a step, one pass forward and one back, in 10^9."""
+    total, inputs = 0, 3
+    for count, channels in LAYERS:
+        for _ in range(count):
+            total += 2 * 2 * 9 * inputs * channels * width * height
+            inputs = channels
+        width, height = -(-width // 2), -(-height // 2)
+    return total / 1e9
+
+
+# --- What the children do ------------------------------------------------------------------------------------
+
+
+def child_matmul():
+    """The best rate of a product of two 4096 x 4096 matrices, in GFLOP/s."""
+    nst_main.import_run()
+    import tensorflow as tf
+
+    A = tf.random.stateless_normal((4096, 4096), (0, 0))
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        (A @ A).numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2 * 4096**3 / min(seconds) / 1e9
+
+
+def child_step(way, width, height, steps):
+    """(median seconds of Adam's steps, seconds of the first); the way is 'plain', 'winograd' or 'torch'."""
+    C, S = recipe.content(height=height, width=width), recipe.style(height=height, width=width)
+    iterations = torch_iterations(C, S) if way == "torch" else our_iterations(C, S, way)
+    seconds = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        next(iterations)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:]), seconds[0]
+
+
+def our_iterations(C, S, way):
+    nst_main.import_run()
+    import nst_cost
+    import nst_descent
+    import nst_utils as nst
+
+    nst_cost.COMPILED_PIXELS = 0 if way == "winograd" else float("inf")
+    C, S = nst.reshape_and_normalize_image(C), nst.reshape_and_normalize_image(S)
+    model = nst.build_model(recipe.kernels(), ("conv4_2", *dict(nst.STYLE_LAYERS)))
+    scale = nst_descent.Scale(10**6, lambda _: C, lambda: nst_cost.build_cost(model, C, S, 10, 40, 10**6))
+    return nst_descent.descend([scale], nst_descent.adam(2.0))
+
+
+def torch_iterations(C, S):
+    """The step as PyTorch programs take it: eager, automatic gradients, torch.optim.Adam."""
+    import torch
+    from torch.nn import functional
+
+    weights = {
+        name: (torch.tensor(kernel.transpose(3, 2, 0, 1).copy()), torch.tensor(bias))
+        for name, (kernel, bias) in recipe.kernels().items()
+    }
+
+    def look(picture):
+        seen = {}
+        for block, (count, _) in enumerate(LAYERS, 1):
+            if block > 1:
+                picture = functional.avg_pool2d(picture, 2, ceil_mode=True, count_include_pad=False)
+            for i in range(1, count + 1):
+                name = f"conv{block}_{i}"
+                seen[name] = picture = functional.relu(functional.conv2d(picture, *weights[name], padding=1))
+        return seen
+
+    def gram(a):
+        return (F := a.flatten(2)[0]) @ F.T / F.shape[1]
+
+    C, S = (torch.tensor(image).permute(2, 0, 1)[None].float() - 118 for image in (C, S))
+    with torch.no_grad():
+        a_C, grams_S = look(C)["conv4_2"], {name: gram(a) for name, a in look(S).items() if name.endswith("_1")}
+    picture = C.clone().requires_grad_()
+    adam = torch.optim.Adam([picture], lr=2.0)
+    while True:
+        adam.zero_grad()
+        seen = look(picture)
+        J = 10 * ((seen["conv4_2"] - a_C) ** 2).mean() / 4
+        for name, gram_S in grams_S.items():
+            J = J + 40 * 0.2 * ((gram(seen[name]) - gram_S) ** 2).sum() / (4 * len(gram_S) ** 2)
+        J.backward()
+        adam.step()
+        yield J.item()
+
+
+def child_load(path):
+    """Seconds to load a weights file."""
+    nst_main.import_run()
+    import nst_utils as nst
+
+    start = time.perf_counter()
+    nst.load_vgg_model(path)
+    return time.perf_counter() - start
+
+
+# --- The parts --------------------------------------------------------------------------------------------------
+
+
+def ways():
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return "plain", "winograd"
+    return "torch", "plain", "winograd"
+
+
+def step(_):
+    (peak, *_), rows = child("matmul"), []
+    print(f"Matrix product: {peak:.0f} GFLOP/s")
+    for width, height, steps in ((400, 300, 12), (800, 600, 6), (1600, 1200, 3)):
+        peer = None
+        for way in ways():
+            (seconds, first), _, memory = child("step", way, width, height, steps)
+            peer = seconds if way == "torch" else peer
+            rate = gflop(width, height) / seconds
+            cells = [f"{width} x {height}", way, f"{seconds:.3f}", f"{seconds / (width * height / 1e6):.1f}"]
+            cells += [f"{seconds / peer:.2f}" if peer else "", f"{rate:.0f}", f"{rate / peak:.0%}"]
+            rows.append([*cells, f"{first:.1f}", f"{memory:.2f}"])
+    header = ("picture", "way", "s a step", "s a megapixel", "to torch", "GFLOP/s", "of the peak", "first", "GB")
+    table("A step of Adam; GFLOP/s are of direct convolution, Winograd's does fewer", header, rows)
+
+
+def start(folder):
+    code = (
+        "import tensorflow; print('imported', flush=True); import sys; sys.path.insert(0, sys.argv.pop(1));"
+        "import nst_main; nst_main.main(sys.argv[1:])"
+    )
+    flags = ["--weights", "random", "--epochs", "10", "--print_every", "1", "--output_dir", folder / "start"]
+    command = [sys.executable, "-c", code, ROOT, *flags]
+    seen = {}
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        for line in process.stdout:
+            seen.setdefault(line.split(" :")[0].strip(), time.perf_counter())
+    rows = [("400 x 300, random weights, 10 epochs", f"{seen['Iteration 0'] - seen['imported']:.1f}")]
+    table("Start-up, from TensorFlow imported to the first iteration done", ("run", "s"), rows)
+
+
+def quality(folder):
+    """Whole processes, and the fewest epochs of a ladder with which they reach the cost of 200 epochs of Adam."""
+    for width, height in ((400, 300), (800, 600)):
+        size = ("--image_size", width, "--weights", "random")
+        adam_cost, adam_seconds = paint(folder, 200, *size)
+        rows = [("adam", 1, 200, f"{adam_cost:.0f}", f"{adam_seconds:.0f}", "1.00", "")]
+        peer = child("step", "torch", width, height, 6)[0][0] * 200 if "torch" in ways() else None
+        for scales in (1, 2, 3):
+            for epochs in (12, 16, 20, 25, 30, 40, 60):
+                cost, seconds = paint(folder, epochs, *size, "--optimizer", "lbfgs", "--scales", scales)
+                if cost <= adam_cost:
+                    break
+            of_peer = f"1/{peer / seconds:.0f}" if peer else ""
+            rows.append(
+                ("lbfgs", scales, epochs, f"{cost:.0f}", f"{seconds:.1f}", f"{seconds / adam_seconds:.2f}", of_peer)
+            )
+        title = f"Time to the cost of 200 epochs of Adam, {width} x {height}, whole process"
+        if peer:
+            title += f" (torch: {peer:.0f} s for 200 steps)"
+        table(title, ("optimizer", "scales", "epochs", "cost", "s", "to adam", "to torch"), rows)
+
+
+def paint(folder, epochs, *flags):
+    """(last total cost, seconds) of a whole run on pictures of images/."""
+    output = folder / "quality"
+    scales = int(flags[-1]) if "--scales" in flags else 1
+    total = sum(max(1, epochs >> k) for k in range(scales))
+    command = [sys.executable, ROOT / "nst_main.py", "--epochs", epochs, "--print_every", max(1, total - 1)]
+    _, seconds, _ = measured([*command, *flags, "--output_dir", output])
+    with open(output / "costs.csv") as file:
+        return float(list(csv.DictReader(file))[-1]["total_cost"]), seconds
+
+
+def weights(folder):
+    path, rows = folder / "vgg.mat", []
+    for title, top in (("convolutions alone", 0), ("fully connected layers included", 4096)):
+        recipe.write_mat(path, recipe.kernels(), top=top)
+        seconds, _, memory = child("load", path)
+        rows.append((title, f"{path.stat().st_size / 1e6:.0f}", f"{seconds:.1f}", f"{memory:.2f}"))
+        path.unlink()
+    table("Loading a .mat", ("holds", "MB", "s", "peak GB"), rows)
+
+
+def memory(folder):
+    rows = []
+    for width, height, optimizer in (
+        (400, 300, "adam"),
+        (1600, 1200, "adam"),
+        (3200, 2400, "adam"),
+        (3200, 2400, "lbfgs"),
+        (8000, 6000, "adam"),
+    ):
+        for name in ("content", "style"):
+            make_large(folder / f"{name}.png", name, width, height)
+        command = [sys.executable, ROOT / "nst_main.py", "--image_size", 0, "--epochs", 1, "--optimizer", optimizer]
+        pictures = ("--content_image_filename", folder / "content.png", "--style_image_filename", folder / "style.png")
+        _, seconds, peak = measured([*command, *pictures, "--weights", "random", "--output_dir", folder / "large"])
+        rows.append((f"{width} x {height}", optimizer, f"{seconds:.0f}", f"{peak:.2f}"))
+    table("One epoch, which is two evaluations; whole process", ("picture", "optimizer", "s", "peak GB"), rows)
+
+
+def make_large(path, name, width, height):
+    small = getattr(recipe, name)(height=300, width=400)
+    Image.fromarray(small).resize((width, height)).save(path, compress_level=1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("--child", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        name, *words = arguments.child
+        words = [int(word) if word.isdigit() else word for word in words]
+        print(json.dumps(globals()[f"child_{name}"](*words)))
+        return
+    versions = [f"Python {platform.python_version()}", f"numpy {np.__version__}"]
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, {', '.join(versions)}")
+    with tempfile.TemporaryDirectory() as folder:
+        for part in arguments.parts:
+            globals()[part](pathlib.Path(folder))
+
+
+if __name__ == "__main__":
+    main()

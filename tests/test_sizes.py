@@ -1,0 +1,104 @@
+"""Any size: windows cover a picture as the network needs it, and every way of seeing one gives the same cost."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nst_cost
+import nst_descent
+import nst_utils as nst
+import recipe
+
+WAYS = ("plain", "winograd", "windows", "windows, winograd")
+
+
+def pictures(height, width):
+    sizes = (height, width), (height - 40, width + 30), (height, width)
+    return [nst.reshape_and_normalize_image(recipe.picture(seed, *size)) for seed, size in enumerate(sizes, 1)]
+
+
+# --- windows ------------------------------------------------------------------------------------------------
+
+
+def test_margin_is_what_the_deepest_layer_sees(thin_model):
+    """Counted in the network itself: the pixels that conv5_1's middle position hangs on."""
+    grid, margin = nst_cost.look(thin_model)
+    image = tf.Variable(nst.reshape_and_normalize_image(recipe.content(height=16 * 15, width=16)))
+    with tf.GradientTape() as tape:
+        seen = thin_model(image)["conv5_1"][:, 7]
+    rows = np.flatnonzero(np.abs(tape.gradient(seen, image).numpy()).sum((0, 2, 3)))
+    assert grid == 16 and margin - grid < 16 * 7 - rows.min() <= margin
+    assert margin - grid < rows.max() - (16 * 8 - 1) <= margin
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(2400, 3200), (6000, 8000), (1000, 2001), (65500, 1366), (1366, 65500), (9459, 9459), (1415, 1415), (60, 50000)],
+)
+def test_windows_cover_a_picture_once_on_the_grid_with_their_margins(thin_model, size):
+    grid, margin = nst_cost.look(thin_model)
+    windows = nst_cost.cut_windows(size, thin_model)
+    assert len(windows) > 1
+    assert len({(w.bottom - w.top, w.right - w.left) for w in windows}) == 1
+    covered = np.zeros(size, "uint8")
+    for w in windows:
+        assert (w.bottom - w.top) * (w.right - w.left) <= nst_cost.WINDOW_PIXELS
+        top, bottom, left, right = w.core_in_picture()
+        covered[top:bottom, left:right] += 1
+        assert w.top % grid == w.left % grid == 0
+        spans = (w.top, top, bottom, w.bottom, size[0]), (w.left, left, right, w.right, size[1])
+        for start, core_start, core_end, end, length in spans:
+            assert 0 <= start < end <= length and core_start % grid == 0
+            assert core_start == start == 0 or core_start - start >= margin
+            assert core_end == end == length or (end - core_end >= margin and core_end % grid == 0)
+    assert (covered == 1).all()
+
+
+def test_pictures_that_fit_are_seen_whole(thin_model):
+    assert nst_cost.cut_windows((1200, 1600), thin_model) == [(0, 1200, 0, 1600, (0, 1200, 0, 1600))]
+
+
+# --- the ways agree ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("height, width", [(320, 400), (301, 403), (517, 173), (150, 640)])
+def test_windows_and_whole_give_the_same_cost_and_gradient(thin_model, see, height, width):
+    C, S, G = pictures(height, width)
+    results = []
+    for way in ("plain", "windows"):
+        see(way)
+        assert (len(nst_cost.cut_windows((height, width), thin_model)) > 1) == (way == "windows")
+        costs, gradient = nst_cost.build_cost(thin_model, C, S, 10, 40, epochs=1)(tf.constant(G))
+        results.append(([float(cost) for cost in costs], np.asarray(gradient)))
+    (whole, whole_gradient), (windows, windows_gradient) = results
+    assert windows == pytest.approx(whole, rel=1e-5)
+    np.testing.assert_allclose(windows_gradient, whole_gradient, atol=1e-5 * np.abs(whole_gradient).max())
+
+
+def test_all_ways_agree_over_ten_iterations(thin_model, see):
+    C, S, G = pictures(240, 230)
+    costs = {}
+    for way in WAYS:
+        see(way)
+        scale = nst_descent.Scale(10, lambda _: G, lambda: nst_cost.build_cost(thin_model, C, S, 10, 40, epochs=10))
+        costs[way] = [iterate[2:5] for iterate in nst_descent.descend([scale], nst_descent.adam(2.0))]
+    assert costs["plain"][-1][0] < costs["plain"][0][0]
+    for way in WAYS[1:]:
+        np.testing.assert_allclose(costs[way], costs["plain"], rtol=1e-4)
+
+
+def test_compiling_is_chosen_by_pixels_and_epochs(thin_model, monkeypatch):
+    windows = nst_cost.cut_windows((300, 400), thin_model)
+    assert nst_cost.choose_network(thin_model, windows, 10) is thin_model
+    assert nst_cost.choose_network(thin_model, windows, 200) is not thin_model
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert nst_cost.choose_network(thin_model, windows, 200) is thin_model
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_a_run_in_windows_leaves_what_any_run_leaves(paint_here, see, tmp_path, optimizer):
+    see("windows")
+    flags = ("--image_size", 300, "--epochs", 2, "--scales", 2, "--optimizer", optimizer, "--print_every", 1)
+    assert paint_here(*flags)[0] == 0
+    names = {path.name for path in (tmp_path / "output").iterdir()}
+    assert names == {"0.png", "1.png", "2.png", "generated_image.jpg", "costs.csv", "checkpoint.npz", ".lock"}
