@@ -281,19 +281,20 @@ def make_large(path, name, width, height):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=PARTS, choices=PARTS)
-    parser.add_argument("--child", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        name, *words = arguments.child
+    if sys.argv[1:2] == ["--child"]:
+        name, *words = sys.argv[2:]
         words = [int(word) if word.isdigit() else word for word in words]
         print(json.dumps(globals()[f"child_{name}"](*words)))
         return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}")
+    parts = parser.parse_args().parts or PARTS
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no part {unknown.pop()}: there are {', '.join(PARTS)}")
     versions = [f"Python {platform.python_version()}", f"numpy {np.__version__}"]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, {', '.join(versions)}")
     with tempfile.TemporaryDirectory() as folder:
-        for part in arguments.parts:
+        for part in parts:
             globals()[part](pathlib.Path(folder))
 
 
