@@ -21,7 +21,6 @@ import nst_winograd
 
 WHOLE_PIXELS = 2_000_000  # larger pictures are seen in windows, which cost a second forward pass,
 WINDOW_PIXELS = 1_200_000  # of so many pixels at the most: about 1.5 GB
-CONTENT_STRIDE = 8
 COMPILED_PIXELS = 2_000_000  # pixels times epochs from which it pays to compile Winograd's convolutions
 
 
@@ -36,7 +35,7 @@ def build_cost(model, content, style, alpha, beta, epochs):
     size = content.shape[1:3]
     windows = cut_windows(size, model)
     network = choose_network(model, windows, epochs)
-    a_C = see_content(network, content, windows)
+    a_C, a_C_stride = see_content(network, content, windows), stride(nst.CONTENT_LAYER)
     grams_S = see_style(model, style)
 
     def measure(image, core, a_C):
@@ -72,16 +71,14 @@ def build_cost(model, content, style, alpha, beta, epochs):
         return tape.gradient(measured, image, upstream)
 
     def evaluate_in_windows(picture):
-        measured = add_up(
-            measure_window(w.of(picture), tf.constant(w.core), w.of(a_C, CONTENT_STRIDE)) for w in windows
-        )
+        measured = add_up(measure_window(w.of(picture), tf.constant(w.core), w.of(a_C, a_C_stride)) for w in windows)
         with tf.GradientTape() as tape:
             tape.watch(measured)
             costs = judge(*measured)
         upstream = tape.gradient(costs[0], measured)
         gradient = np.zeros(picture.shape, "float32")
         for w in windows:
-            w.of(gradient)[...] += pull_back(w.of(picture), tf.constant(w.core), w.of(a_C, CONTENT_STRIDE), upstream)
+            w.of(gradient)[...] += pull_back(w.of(picture), tf.constant(w.core), w.of(a_C, a_C_stride), upstream)
         return costs, gradient
 
     return evaluate_in_windows

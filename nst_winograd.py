@@ -98,11 +98,13 @@ def combine(matrix, parts, axis):
 
 @tf.function(jit_compile=True, autograph=False)
 def forward(x, kernels, bias, rows=None):
+    """The layer: x (n_H, n_W, in) -> (n_H, n_W, out), none below zero."""
     return tf.nn.relu(convolve(x, kernels, rows=rows) + bias)
 
 
 @tf.function(jit_compile=True, autograph=False)
 def backward(upstream, is_on, kernels, rows=None):
+    """Its gradient with respect to x, of the gradient with respect to its output and where that is above zero."""
     return convolve(tf.where(is_on, upstream, 0), kernels, turned=True, rows=rows)
 
 
