@@ -1,87 +1,129 @@
 """The cost of a picture and its gradient, for pictures of any size and as quickly as they are to be had.
 
-build_cost() makes the function that the descent goes down. The formulas are nst_utils'; what is decided
-here is how the network sees a picture: whole or in windows, and with which convolutions.
+A Cost is the function that the descent goes down. The formulas are nst_utils'; what is decided here is how
+the network sees a picture: whole or in windows, and with which convolutions.
 
 Both costs are means over positions (a Gram matrix per position is one too), so a large picture can go
-through the network in windows, which overlap by what its deepest layer sees: a first pass adds up what
-the costs are made of, a second sends their gradient back, window by window. What comes out is what the
-whole picture would have given, but for rounding; memory is that of one window.
+through the network in windows: a first pass adds up what the costs are made of, a second sends their
+gradient back, window by window. What comes out is what the whole picture would have given, but for
+rounding; memory is that of one window.
 """
 
-import itertools
+import functools
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 import nst_utils as nst
 import nst_winograd
+from nst_windows import crop, cut_windows, layer_size, share
 
-WHOLE_PIXELS = 2_000_000  # larger pictures are seen in windows, which cost a second forward pass,
-WINDOW_PIXELS = 1_200_000  # of so many pixels at the most: about 1.5 GB
 COMPILED_PIXELS = 2_000_000  # pixels times epochs from which it pays to compile Winograd's convolutions
+EVERYWHERE = -1  # the region that a picture without regions is
 
 
-def build_cost(model, content, style, alpha, beta, epochs):
-    """The cost of a generated image: G -> ((J, J_content, J_style), gradient of J).
+class Terms(NamedTuple):
+    """What the cost is made of; layers are pairs of (layer, weight)."""
 
-    model is nst_utils.load_vgg_model's; content, style and G are (1, n_H, n_W, 3), the gradient has G's
-    shape. What the costs aim at, a_C and the Gram matrices of S, is computed here, once; each call of
-    the result, of which about epochs are expected, runs the network once forward (twice where G is seen
-    in windows) and once back.
+    alpha: float = 10
+    beta: float = 40
+    content_layers: tuple = ((nst.CONTENT_LAYER, 1),)
+    style_layers: tuple = nst.STYLE_LAYERS
+    tv_weight: float = 0
+    normalize_gradients: bool = False  # each layer's gradient to an L1 norm of its weight, as neural-style has it
+
+
+class Style(NamedTuple):
+    """A style image S (1, n_H, n_W, 3), its share of the style cost, and its regions (n_H, n_W), see Cost."""
+
+    image: np.ndarray
+    weight: float = 1
+    regions: np.ndarray | None = None
+
+
+class Cost:
+    """The cost of a generated image: cost(G) -> ({"total": J, "content": J_content, "style": J_style}, gradient of J).
+
+    model is nst_utils.load_vgg_model's with the layers of the terms; content and G are (1, n_H, n_W, 3),
+    the gradient has G's shape; styles are Styles. Where regions (n_H, n_W) are given, whole numbers, what
+    stands in a region of G is compared to the styles' regions of the same number alone. With a tv_weight
+    there is a cost "tv" too.
+
+    What the costs aim at, a_C and the Gram matrices of S, is computed once, here; each call, of which
+    about epochs are expected, runs the network once forward (where G is seen in windows twice, and a
+    third time to normalize gradients) and once back. With gradient=False it runs forward once, and gives
+    None for the gradient.
     """
-    size = content.shape[1:3]
-    windows = cut_windows(size, model)
-    network = choose_network(model, windows, epochs)
-    a_C, a_C_stride = see_content(network, content, windows), stride(nst.CONTENT_LAYER)
-    grams_S = see_style(model, style)
 
-    def measure(image, core, a_C):
-        """What the costs are made of, in a window of G and a_C: its core's share of J_content and the Gram matrices."""
-        cores = {name: crop(a, core, name) for name, a in network(image).items()}
-        shares = {name: share(a, size, name) for name, a in cores.items()}
-        name = nst.CONTENT_LAYER
-        J_content = nst.compute_content_cost(crop(a_C, core, name), cores[name]) * shares[name]
-        return J_content, {name: nst.gram_per_position(cores[name]) * shares[name] for name in grams_S}
+    def __init__(self, model, content, styles, terms, epochs, regions=None):
+        size = content.shape[1:3]
+        self.terms, self.windows = terms, cut_windows(size, model)
+        self.frame = frame_of(choose_network(model, self.windows, epochs), size)
+        style_layers = [name for name, _ in terms.style_layers]
+        self.a_C = see_content(self.frame, content, self.windows, tuple(name for name, _ in terms.content_layers))
+        self.guides = guide_regions(regions, style_layers)
+        self.aims = list(see_styles(model, styles, style_layers, regions))
+        # As tensors: the graph that is traced for one weight serves the others.
+        self.weights = tf.nest.map_structure(
+            lambda number: tf.constant(number, "float32"),
+            Weights(terms.alpha, terms.beta, dict(terms.content_layers), dict(terms.style_layers)),
+        )
 
-    def judge(J_content, grams_G):
-        J_style = nst.compute_style_cost(grams_S, grams_G)
-        return nst.total_cost(J_content, J_style, alpha, beta), J_content, J_style
+    def __call__(self, picture, gradient=True):
+        whole = len(self.windows) == 1
+        costs, dJ = (self.evaluate_whole if whole else self.evaluate_in_windows)(picture, gradient)
+        if self.terms.tv_weight:
+            J_tv, tv_gradient = vary(picture, tf.constant(self.terms.tv_weight, "float32"))
+            costs = {**costs, "total": costs["total"] + self.terms.tv_weight * J_tv, "tv": J_tv}
+            dJ = dJ + tv_gradient if gradient else None
+        return costs, dJ
 
-    if len(windows) == 1:
+    def evaluate_whole(self, picture, gradient):
+        """(costs, gradient) without total variation."""
+        frame, aims = self.frame, (self.a_C, self.guides)
+        if gradient:
+            return frame.evaluate(picture, *aims, self.aims, self.weights, self.terms.normalize_gradients)
+        measured = frame.measure(frame.look(picture, frame.whole), frame.whole, *aims)
+        return judge(measured, self.aims, self.weights)[0], None
 
-        @tf.function(autograph=False)  # there is nothing to convert
-        def evaluate(picture):
-            with tf.GradientTape() as tape:
-                tape.watch(picture)
-                costs = judge(*measure(picture, windows[0].core, a_C))
-            return costs, tape.gradient(costs[0], picture)
+    def evaluate_in_windows(self, picture, gradient):
+        """The same, window by window."""
+        frame = self.frame
 
-        return evaluate
+        def parts(w):
+            guides = {region: w.of_layers(T) for region, T in self.guides.items()}
+            return w.of(picture), tf.constant(w.core), w.of_layers(self.a_C), guides
 
-    measure_window = tf.function(measure, autograph=False)
+        measured = add_up(frame.measure_window(*parts(w)) for w in self.windows)
+        costs, upstream = judge(measured, self.aims, self.weights)
+        if not gradient:
+            return costs, None
+        if self.terms.normalize_gradients:
+            norms = add_up(frame.window_gradient_norms(*parts(w), upstream) for w in self.windows)
+            upstream = normalized(upstream, norms, self.weights)
+        dJ = np.zeros(picture.shape, "float32")
+        for w in self.windows:
+            w.of(dJ)[...] += frame.pull_back(*parts(w), upstream)
+        return costs, dJ
 
-    @tf.function(autograph=False)
-    def pull_back(image, core, a_C, upstream):
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            measured = measure(image, core, a_C)
-        return tape.gradient(measured, image, upstream)
 
-    def evaluate_in_windows(picture):
-        measured = add_up(measure_window(w.of(picture), tf.constant(w.core), w.of(a_C, a_C_stride)) for w in windows)
-        with tf.GradientTape() as tape:
-            tape.watch(measured)
-            costs = judge(*measured)
-        upstream = tape.gradient(costs[0], measured)
-        gradient = np.zeros(picture.shape, "float32")
-        for w in windows:
-            w.of(gradient)[...] += pull_back(w.of(picture), tf.constant(w.core), w.of(a_C, a_C_stride), upstream)
-        return costs, gradient
+class Weights(NamedTuple):
+    """The numbers among the Terms."""
 
-    return evaluate_in_windows
+    alpha: tf.Tensor
+    beta: tf.Tensor
+    content: dict  # {layer: weight}
+    style: dict
+
+
+@tf.function(autograph=False)
+def vary(picture, weight):
+    """The total variation of a picture, and weight times its gradient."""
+    with tf.GradientTape() as tape:
+        tape.watch(picture)
+        J_tv = nst.total_variation(picture)
+    return J_tv, weight * tape.gradient(J_tv, picture)
 
 
 def choose_network(model, windows, epochs):
@@ -95,36 +137,183 @@ def choose_network(model, windows, epochs):
     return nst_winograd.accelerate(model) if pays else model
 
 
-# --- What the costs aim at --------------------------------------------------------------------------------
+# --- From an image to the costs, and back --------------------------------------------------------------------
 
 
-def see_content(network, content, windows):
-    """a_C, (1, n_H, n_W, n_C)."""
-    name = nst.CONTENT_LAYER
+class Frame:
+    """How a network sees pictures of one size, whole or in windows: graphs, traced once for all such pictures.
+
+    image is a window's, core what counts of it; a_C and guides are the window's as well. "measured" is what
+    the costs are made of: ({layer: content cost}, {region: {layer: Gram matrix}}), and "upstream" the
+    gradient of J with respect to that.
+    """
+
+    def __init__(self, network, size):
+        self.network, self.size = network, size
+        self.whole = 0, size[0], 0, size[1]  # the core of a picture that is seen whole
+
+    def see(self, image, core):
+        """{layer: activation} of the core, as a part of other graphs."""
+        return {name: crop(a, core, name) for name, a in self.network(image).items()}
+
+    @tf.function(autograph=False)  # there is nothing to convert
+    def look(self, image, core):
+        """The same, outside of them."""
+        return self.see(image, core)
+
+    def gram_matrices(self, seen, core, guides):
+        """{region: {layer: the core's part of the picture's Gram matrix per position}}."""
+
+        def gram(name, T):
+            if T is None:
+                return nst.gram_per_position(seen[name]) * share(seen[name], self.size, name)
+            return nst.guided_gram(seen[name], crop(T, core, name))
+
+        return {region: {name: gram(name, T) for name, T in layers.items()} for region, layers in guides.items()}
+
+    def measure(self, seen, core, a_C, guides):
+        """The core's part of what the costs are made of."""
+        content = {
+            name: nst.compute_content_cost(crop(a, core, name), seen[name]) * share(seen[name], self.size, name)
+            for name, a in a_C.items()
+        }
+        return content, self.gram_matrices(seen, core, guides)
 
     @tf.function(autograph=False)
-    def see(image, core):
-        return crop(network(image)[name], core, name)
+    def evaluate(self, picture, a_C, guides, aims, weights, normalize):
+        """(costs, gradient of J) of a picture that is seen whole."""
+        core = self.whole
+        with tf.GradientTape() as tape:
+            tape.watch(picture)
+            seen = self.see(picture, core)
+            measured = self.measure(seen, core, a_C, guides)
+        costs, upstream = judge(measured, aims, weights)
+        if normalize:
+            upstream = normalized(upstream, self.gradient_norms(seen, core, a_C, guides, upstream), weights)
+        return costs, tape.gradient(measured, picture, upstream)
 
-    a_C = np.empty((1, *layer_size(content.shape[1:3], name), network.output[name].shape[-1]), "float32")
+    @tf.function(autograph=False)
+    def measure_window(self, image, core, a_C, guides):
+        return self.measure(self.see(image, core), core, a_C, guides)
+
+    @tf.function(autograph=False)
+    def pull_back(self, image, core, a_C, guides, upstream):
+        """The window's part of the gradient of J."""
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            measured = self.measure(self.see(image, core), core, a_C, guides)
+        return tape.gradient(measured, image, upstream)
+
+    def gradient_norms(self, seen, core, a_C, guides, upstream):
+        """({layer: L1 norm of its content cost's gradient with respect to its activation}, the same of styles)."""
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(seen)
+            content, grams = self.measure(seen, core, a_C, guides)
+
+        def norm(name, measured, upstream):
+            return tf.reduce_sum(tf.abs(tape.gradient(measured, seen[name], upstream)))
+
+        def of_regions(grams, name):
+            return [grams[region][name] for region in guides]
+
+        content_upstream, grams_upstream = upstream
+        style_layers = next(iter(guides.values()))
+        return (
+            {name: norm(name, content[name], content_upstream[name]) for name in content},
+            {name: norm(name, of_regions(grams, name), of_regions(grams_upstream, name)) for name in style_layers},
+        )
+
+    @tf.function(autograph=False)
+    def window_gradient_norms(self, image, core, a_C, guides, upstream):
+        return self.gradient_norms(self.see(image, core), core, a_C, guides, upstream)
+
+
+# A batch's jobs are often of one size; more graphs than these would pile up in memory.
+frame_of = functools.lru_cache(maxsize=8)(Frame)
+
+
+def judge(measured, aims, weights):
+    """(costs, upstream) of what was measured in the whole picture."""
+    with tf.GradientTape() as tape:
+        tape.watch(measured)
+        content, grams_G = measured
+        J_content = tf.add_n([weight * content[name] for name, weight in weights.content.items()])
+        styles = (
+            weight * nst.compute_style_cost(grams_S, grams_G[region], weights.style.items())
+            for weight, region, grams_S in aims
+        )
+        J_style = sum(styles, tf.constant(0.0))
+        J = nst.total_cost(J_content, J_style, weights.alpha, weights.beta)
+    # On a coarse scale a region can have vanished from the styles: then nothing pulls there.
+    upstream = tape.gradient(J, measured, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return {"total": J, "content": J_content, "style": J_style}, upstream
+
+
+def normalized(upstream, norms, weights):
+    """Upstream with which the norm of each layer's gradient is its weight, times alpha or beta."""
+    (content, grams), (content_norms, style_norms) = upstream, norms
+
+    def scaled(gradients, norms, layer_weights, weight):
+        return {
+            name: d * tf.math.divide_no_nan(weight * layer_weights[name], norms[name]) for name, d in gradients.items()
+        }
+
+    return (
+        scaled(content, content_norms, weights.content, weights.alpha),
+        {region: scaled(layers, style_norms, weights.style, weights.beta) for region, layers in grams.items()},
+    )
+
+
+# --- What the costs aim at ------------------------------------------------------------------------------------
+
+
+def see_content(frame, content, windows, layers):
+    """{layer: a_C (1, n_H, n_W, n_C)}."""
+    if len(windows) == 1:
+        seen = frame.look(content, frame.whole)
+        return {name: seen[name] for name in layers}
+    channels = frame.network.output
+    a_C = {name: np.empty((1, *layer_size(frame.size, name), channels[name].shape[-1]), "float32") for name in layers}
     for w in windows:
-        crop(a_C, w.core_in_picture(), name)[...] = see(w.of(content), tf.constant(w.core))
-    return a_C if len(windows) > 1 else tf.constant(a_C)
+        seen = frame.look(w.of(content), tf.constant(w.core))
+        for name in layers:
+            crop(a_C[name], w.core_in_picture(), name)[...] = seen[name]
+    return a_C
 
 
-def see_style(model, style):
-    """{layer: Gram matrix per position} of S."""
-    size = style.shape[1:3]
+def see_styles(model, styles, layers, regions):
+    """(weight, region, {layer: Gram matrix of S}) of each style and region; they weigh what G has of the region."""
+    if regions is None:
+        shares = {EVERYWHERE: 1}
+    else:
+        numbers, counts = np.unique(regions, return_counts=True)
+        shares = dict(zip(numbers.tolist(), counts / regions.size, strict=True))
+    for style in styles:
+        grams_S = see_style(model, style, layers)
+        for region in sorted(shares.keys() & grams_S.keys()):
+            yield tf.constant(style.weight * shares[region], "float32"), region, grams_S[region]
+
+
+def see_style(model, style, layers):
+    """{region: {layer: Gram matrix of S}}."""
+    size = style.image.shape[1:3]
     windows = cut_windows(size, model)
-    network = choose_network(model, windows, epochs=1)
+    frame = frame_of(choose_network(model, windows, epochs=1), size)
+    guides = guide_regions(style.regions, layers)
 
-    @tf.function(autograph=False)
-    def see(image, core):
-        activations = network(image)
-        cores = {name: crop(activations[name], core, name) for name, _ in nst.STYLE_LAYERS}
-        return {name: nst.gram_per_position(a) * share(a, size, name) for name, a in cores.items()}
+    def grams(w):
+        core = w.core if len(windows) == 1 else tf.constant(w.core)
+        seen = frame.look(w.of(style.image), core)
+        return frame.gram_matrices(seen, core, {region: w.of_layers(T) for region, T in guides.items()})
 
-    return add_up(see(w.of(style), tf.constant(w.core)) for w in windows)
+    return add_up(map(grams, windows))
+
+
+def guide_regions(regions, layers):
+    """{region: {layer: T}}, nst_utils.guide of each region; where there are none, one region whose T are None."""
+    if regions is None:
+        return {EVERYWHERE: dict.fromkeys(layers)}
+    return {region: nst.guide(regions == region, layers) for region in np.unique(regions).tolist()}
 
 
 def add_up(structures):
@@ -133,111 +322,3 @@ def add_up(structures):
     for structure in structures:
         total = structure if total is None else tf.nest.map_structure(tf.add, total, structure)
     return total
-
-
-# --- Windows ------------------------------------------------------------------------------------------------
-
-
-class Window(NamedTuple):
-    """A part of a picture that goes through the network by itself: its rows top to bottom, columns left to right.
-
-    Its core (top, bottom, left, right), in the window's own pixels, is what of it counts. The cores of a
-    picture's windows cover it once; around each lies all that the network sees from there.
-    """
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-    core: tuple
-
-    def of(self, picture, stride=1):
-        """The window's part of a picture (1, n_H, n_W, 3), or of an activation with a position for stride pixels."""
-        return picture[:, slice_by(self.top, self.bottom, stride), slice_by(self.left, self.right, stride)]
-
-    def core_in_picture(self):
-        """The core in the picture's pixels."""
-        top, bottom, left, right = self.core
-        return self.top + top, self.top + bottom, self.left + left, self.left + right
-
-
-def cut_windows(size, model):
-    """The windows that a picture of size (n_H, n_W) goes through the model in, all of one size.
-
-    One if the picture is small enough, otherwise those that have the fewest pixels in all.
-    """
-    grid, margin = look(model)
-    if size[0] * size[1] <= WHOLE_PIXELS:
-        parts = 1, 1
-    else:
-        (down, rows), (across, columns) = (part_sizes(length, grid, margin) for length in size)
-        pixels = np.outer(rows, columns)
-        total = pixels * np.outer(down, across)
-        best = np.where(pixels <= WINDOW_PIXELS, total, total.max() + 1).argmin()
-        parts = [chosen + 1 for chosen in np.unravel_index(best, total.shape)]
-    spans = (split(length, count, grid, margin) for length, count in zip(size, parts, strict=True))
-    return [
-        Window(top, bottom, left, right, (*rows, *columns))
-        for (top, bottom, *rows), (left, right, *columns) in itertools.product(*spans)
-    ]
-
-
-def part_sizes(length, grid, margin):
-    """(1, 2, ..., as many parts as length can be cut in), and the size of each such part."""
-    parts = np.arange(1, max(1, (length - 2 * margin) // grid) + 1)
-    return parts, length - (parts - 1) * step_between(length, parts, grid, margin)
-
-
-def step_between(length, parts, grid, margin):
-    """Pixels from one part's start to the next one's."""
-    return (length - 2 * margin) // (parts * grid) * grid
-
-
-def split(length, parts, grid, margin):
-    """length pixels in parts of one size: [(start, end, start of core, end of core)], the core as seen from the start.
-
-    Starts and cores lie on the grid, so that the network's poolings fall as in the whole picture. An end
-    need not: what the poolings make of it is seen from the margin only.
-    """
-    step = step_between(length, parts, grid, margin)
-    starts = [i * step for i in range(parts)]
-    size = length - starts[-1]
-    edges = [0, *(start + margin for start in starts[1:]), length]
-    return [(start, start + size, edges[i] - start, edges[i + 1] - start) for i, start in enumerate(starts)]
-
-
-def look(model):
-    """(grid, margin): pixels for a position of the model's deepest layer, and how far it sees, in whole positions."""
-    grid, margin = 1, 0
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.AveragePooling2D):
-            grid *= 2
-        elif isinstance(layer, keras.layers.Conv2D):
-            margin += grid  # a kernel of 3 x 3 sees one position around
-    return grid, -(-margin // grid) * grid
-
-
-def stride(name):
-    """Pixels for a position of a layer, along each side: VGG-19 halves the picture between its blocks."""
-    return 2 ** (int(name[4]) - 1)
-
-
-def layer_size(size, name):
-    """(n_H, n_W) of a layer's activation of a picture of that size."""
-    return tuple(-(-side // stride(name)) for side in size)
-
-
-def slice_by(start, end, stride):
-    """The positions from one pixel to another, where there is one for stride pixels."""
-    return slice(-(-start // stride), -(-end // stride))
-
-
-def crop(activation, core, name):
-    """The core (top, bottom, left, right), in pixels, of a layer's activation (1, n_H, n_W, n_C)."""
-    return activation[:, slice_by(core[0], core[1], stride(name)), slice_by(core[2], core[3], stride(name))]
-
-
-def share(core, size, name):
-    """What part the positions of a core are of all that the layer has for a picture of that size."""
-    n_H, n_W = layer_size(size, name)
-    return tf.cast(tf.shape(core)[1] * tf.shape(core)[2], "float32") / (n_H * n_W)

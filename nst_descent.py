@@ -26,7 +26,7 @@ class Scale(NamedTuple):
     """One size of picture on the way from coarse to fine.
 
     start(G) makes its first picture (1, n_H, n_W, 3) of the last one of the scale before, or of None;
-    cost() makes its cost, a function G -> ((J, J_content, J_style), gradient of J).
+    cost() makes its cost, a function (G, gradient=True) -> ({"total": J, and what it is made of}, gradient of J).
     """
 
     epochs: int
@@ -37,15 +37,13 @@ class Scale(NamedTuple):
 class Iterate(NamedTuple):
     """One state of the descent. picture and state are its own until the next one is asked for.
 
-    iteration counts from 0 through all scales; picture is G (1, n_H, n_W, 3); the costs are G's; state()
-    gives the arrays that descend() goes on from.
+    iteration counts from 0 through all scales; picture is G (1, n_H, n_W, 3); costs are G's, by name, as
+    floats; state() gives the arrays that descend() goes on from.
     """
 
     iteration: int
     picture: np.ndarray
-    total_cost: float
-    content_cost: float
-    style_cost: float
+    costs: dict
     state: Callable[[], dict]
 
 
@@ -60,8 +58,9 @@ class Diverged(ArithmeticError):
 def descend(scales, optimizer, state=None):
     """Minimise the cost of each of the scales in turn; yields an Iterate for each epoch. Raises Diverged.
 
-    An epoch is one evaluation of cost and gradient. optimizer is adam() or lbfgs(). With the state of an
-    Iterate the descent goes on behind that one; with Adam it yields what it would have yielded.
+    An epoch is one evaluation of cost and gradient, but for the last gradient, which leads nowhere.
+    optimizer is adam() or lbfgs(). With the state of an Iterate the descent goes on behind that one; with
+    Adam it yields what it would have yielded.
     """
     iteration, first, picture = 0, 0, None
     if state:
@@ -72,7 +71,7 @@ def descend(scales, optimizer, state=None):
         try:
             for epoch, picture, costs, arrays in optimizer(scale.cost(), start, scale.epochs, resumed):
                 progress = {"scale": k, "epoch": epoch + 1, "iteration": iteration}
-                yield Iterate(iteration, picture, *costs, functools.partial(collect, arrays, progress))
+                yield Iterate(iteration, picture, costs, functools.partial(collect, arrays, progress))
                 iteration += 1
         except Diverged as error:
             raise Diverged(iteration if error.iteration >= 0 else -1, error.picture) from error
@@ -84,8 +83,8 @@ def collect(arrays, progress):
 
 def finite(costs, iteration, picture):
     """The costs as floats. Raises Diverged, with the last good picture, where they are none."""
-    costs = tuple(float(cost) for cost in costs)
-    if not all(map(math.isfinite, costs)):
+    costs = {name: float(cost) for name, cost in costs.items()}
+    if not all(map(math.isfinite, costs.values())):
         raise Diverged(iteration, picture)
     return costs
 
@@ -110,7 +109,7 @@ def adam(learning_rate):
         for epoch in range(int(state["epoch"]) if state else 0, epochs):
             before = tf.identity(picture)
             optimizer.apply_gradients([(gradient, picture)])
-            costs, gradient = cost(picture)
+            costs, gradient = cost(picture, gradient=epoch < epochs - 1)
             yield epoch, picture, finite(costs, epoch, before), lambda: {k: v.numpy() for k, v in variables.items()}
 
     return minimize
@@ -144,12 +143,15 @@ def lbfgs(low, high):
                 try:
                     angles = (points.send(answer) * unit).astype("float32").reshape(shape)
                 except StopIteration:  # no step lowers the cost any more
+                    if epoch == done:  # nor did one of the start's
+                        yield epoch, best, best_costs, functools.partial(dict, picture=best)
                     return
                 picture = middle + half * np.sin(angles)
-                costs, gradient = cost(tf.constant(picture))
+                costs, gradient = cost(tf.constant(picture), gradient=epoch < epochs - 1)
                 costs = finite(costs, epoch, best)
-                answer = costs[0], (np.asarray(gradient) * half * np.cos(angles)).ravel() * float(unit)
-                if best_costs is None or costs[0] < best_costs[0]:
+                if gradient is not None:
+                    answer = costs["total"], (np.asarray(gradient) * half * np.cos(angles)).ravel() * float(unit)
+                if best_costs is None or costs["total"] < best_costs["total"]:
                     best, best_costs = picture, costs
                 if epoch >= done:
                     yield epoch, best, best_costs, functools.partial(dict, picture=best)

@@ -18,9 +18,11 @@ import filelock
 import imageio.v3 as imageio
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 # The most pixels of a picture: Pillow's limit against files that unpack to more than memory holds.
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS
+COMMENT = "Comment"  # the PNG standard's word
 
 
 class InputError(ValueError):
@@ -174,17 +176,14 @@ def claimed(folder):
 
 
 @contextlib.contextmanager
-def whole_file(path):
-    """A binary file to write in: it takes its place at path when the body ends well, or never.
+def whole_path(path):
+    """A path to write to: what is there takes its place at path when the body ends well, or never.
 
     Until then it stands beside its place. Raises WriteError where the system refuses.
     """
     part = path.with_name(f".{path.name}.part")
     try:
-        with open(part, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
@@ -194,14 +193,43 @@ def whole_file(path):
         raise
 
 
-def write_image(path, pixels):
-    """Write uint8 pixels (n_H, n_W, 3); the suffix names the format, JPEG at quality 95."""
+@contextlib.contextmanager
+def whole_file(path):
+    """A binary file to write in, as whole_path."""
+    with whole_path(path) as part, open(part, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_text(path, text):
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def write_image(path, pixels, comment=""):
+    """Write uint8 pixels (n_H, n_W, 3) and a comment in ASCII, where a PNG or a JPEG has them.
+
+    The suffix names the format, JPEG at quality 95.
+    """
     path = pathlib.Path(path)
     format = Image.registered_extensions()[path.suffix.lower()]
     encoded = io.BytesIO()  # some formats seek and read while they write
-    Image.fromarray(pixels).save(encoded, format=format, quality=95)
+    text = PngInfo()
+    text.add_text(COMMENT, comment)
+    Image.fromarray(pixels).save(encoded, format=format, quality=95, pnginfo=text, comment=comment)
     with whole_file(path) as file:
         file.write(encoded.getbuffer())
+
+
+def read_comment(path):
+    """The comment of write_image in a picture, "" for none. Raises InputError where there is no picture."""
+    try:
+        with Image.open(path) as image:
+            comment = image.info.get(COMMENT) or image.info.get("comment") or ""  # a PNG's, a JPEG's
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from error
+    return comment if isinstance(comment, str) else comment.decode("utf-8", "replace")
 
 
 def write_arrays(path, arrays):

@@ -7,6 +7,10 @@ no flags, prints nothing and chooses no folder: that is the business of nst_main
     [Simonyan]  Simonyan & Zisserman 2015, Very Deep Convolutional Networks, arXiv 1409.1556
     [He]        He, Wang & Hopcroft 2016, A Powerful Generative Model Using Random Weights for the
                 Deep Image Representation, arXiv 1606.04801
+    [Mahendran] Mahendran & Vedaldi 2015, Understanding Deep Image Representations by Inverting
+                Them, arXiv 1412.0035
+    [Guided]    Gatys, Ecker, Bethge, Hertzmann & Shechtman 2017, Controlling Perceptual Factors in
+                Neural Style Transfer, arXiv 1611.07865
     [Saxe]      Saxe, McClelland & Ganguli 2014, Exact Solutions to the Nonlinear Dynamics of
                 Learning in Deep Linear Neural Networks, arXiv 1312.6120
 
@@ -77,16 +81,16 @@ def to_pixels(image):
     return np.clip(np.asarray(image)[0] + MEANS + np.float32(0.001), 0, 255).astype("uint8")
 
 
-def save_image(path, image):
+def save_image(path, image, comment=""):
     """Write a mean-subtracted (1, n_H, n_W, 3) image; the suffix names the format, JPEG at quality 95."""
-    nst_files.write_image(path, to_pixels(image))
+    nst_files.write_image(path, to_pixels(image), comment)
 
 
 # --- VGG-19 and its weights ------------------------------------------------------------------------
 
 
-def load_vgg_model(path, layers=(CONTENT_LAYER, *(name for name, _ in STYLE_LAYERS))):
-    """VGG-19's convolutions with average pooling, frozen, cut after the deepest of the layers.
+def load_vgg_model(path, layers=(CONTENT_LAYER, *(name for name, _ in STYLE_LAYERS)), pooling="avg"):
+    """VGG-19's convolutions with average (or "max") pooling, frozen, cut after the deepest of the layers.
 
     path is a MatConvNet .mat or a Keras .h5 file, or one of two words: 'imagenet' (Keras downloads
     its own weights) or 'random' (see random_weights). The model maps (1, n_H, n_W, 3) to a dict of
@@ -98,21 +102,23 @@ def load_vgg_model(path, layers=(CONTENT_LAYER, *(name for name, _ in STYLE_LAYE
         weights = download_keras_weights()
     else:
         weights = read_weights(path)
-    return build_model(weights, layers)
+    return build_model(weights, layers, pooling)
 
 
-def build_model(weights, layers):
+def build_model(weights, layers, pooling="avg"):
     """The Keras model of load_vgg_model from weights, {name: (kernel, bias)}; channels are the kernels'."""
     unknown = [name for name in layers if name not in CONVOLUTIONS]
     if unknown:
         raise InputError(f"no layer {unknown[0]}: VGG-19 has {', '.join(CONVOLUTIONS)}")
     deepest = max(layers, key=CONVOLUTIONS.index)
+    # VGG-19 was trained with the maximum; the average gives better looking results [Gatys, section 2].
+    Pooling = {"avg": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}[pooling]
     x = image = keras.Input((None, None, 3), batch_size=1, name="image")
     activations = {}
     for name in CONVOLUTIONS[: CONVOLUTIONS.index(deepest) + 1]:
         block, i = name.removeprefix("conv").split("_")
-        if i == "1" and block != "1":  # average, not max: better looking results [Gatys, section 2]
-            x = keras.layers.AveragePooling2D(2, padding="same", name=f"avgpool{int(block) - 1}")(x)
+        if i == "1" and block != "1":
+            x = Pooling(2, padding="same", name=f"{pooling}pool{int(block) - 1}")(x)
         convolution = keras.layers.Conv2D(
             weights[name][0].shape[-1],
             3,
@@ -312,6 +318,28 @@ def gram_per_position(a):
     return correlate(F) / tf.cast(tf.shape(F)[0], F.dtype)
 
 
+def guided_gram(a, T):
+    """The Gram matrix of an activation (1, n_H, n_W, n_C) in one region [Guided, spatial control].
+
+    T is guide()'s (1, n_H, n_W, 1) for the layer. A region that is the whole picture gives gram_per_position.
+    """
+    return correlate(tf.reshape(a * T, (-1, a.shape[-1])))
+
+
+def guide(region, layers):
+    """{layer: T (1, n_H, n_W, 1)}: how much each position of a layer belongs to a region, the sum of T^2 being 1.
+
+    region is (n_H, n_W), 1 in the picture's pixels that belong and 0 elsewhere. It is shrunk as the
+    network shrinks the picture, by averages of 2 x 2 [Guided].
+    """
+    T, guides = tf.constant(region, "float32")[tf.newaxis, ..., tf.newaxis], {}
+    for block in range(1, len(VGG19_BLOCKS) + 1):
+        unit = T / tf.norm(T)
+        guides |= {name: unit for name in layers if name.startswith(f"conv{block}_")}
+        T = tf.nn.avg_pool2d(T, 2, 2, "SAME")
+    return guides
+
+
 def compute_layer_style_cost(a_S, a_G):
     """sum((G_S - G_G)^2) / (4 n_C^2 (n_H n_W)^2), with G_S and G_G the Gram matrices of two activations.
 
@@ -332,6 +360,17 @@ def compute_style_cost(grams_S, grams_G, style_layers=STYLE_LAYERS):
     grams_S and grams_G are {layer: Gram matrix per position}, style_layers pairs of (layer, weight).
     """
     return tf.add_n([weight * compare_grams(grams_S[name], grams_G[name]) for name, weight in style_layers])
+
+
+def total_variation(image):
+    """The mean over pixels of the squared differences to the neighbours below and to the right [Mahendran].
+
+    image is (1, n_H, n_W, 3). It is the paper's with beta 2, divided by n_H n_W, so that one weight
+    serves every size.
+    """
+    down, right = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
+    pixels = tf.cast(tf.shape(image)[1] * tf.shape(image)[2], image.dtype)
+    return (tf.reduce_sum(tf.square(down)) + tf.reduce_sum(tf.square(right))) / pixels
 
 
 def total_cost(J_content, J_style, alpha=10, beta=40):

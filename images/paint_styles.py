@@ -1,8 +1,8 @@
-"""Paints the three style pictures of this folder: night.jpg, wave.jpg and mosaic.jpg.
+"""Paints the style pictures of this folder, night.jpg, wave.jpg and mosaic.jpg, and draws its masks.
 
     python images/paint_styles.py [FOLDER]
 
-They are painted four times as large as they are kept, and shrunk at the end. Seeds are fixed: the
+The styles are painted four times as large as they are kept, and shrunk at the end. Seeds are fixed: the
 same versions of numpy and Pillow paint the same pictures. Nothing else in the project uses this file.
 """
 
@@ -193,8 +193,20 @@ def mosaic():
     return Image.fromarray(np.clip(picture, 0, 255).astype("uint8")).filter(ImageFilter.GaussianBlur(ZOOM / 4))
 
 
+def coffee_mask():
+    """White where coffee.jpg shows the cup and its saucer, black elsewhere; no other grey in between."""
+    mask = Image.new("L", (WIDTH, HEIGHT))
+    draw = ImageDraw.Draw(mask)
+    draw.ellipse((33, 46, 335, 292), fill=255)
+    draw.ellipse((105, 13, 283, 158), fill=255)
+    return mask
+
+
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else __file__).resolve()
     folder = folder if folder.is_dir() else folder.parent
     for painter in (night, wave, mosaic):
         painter().resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(folder / f"{painter.__name__}.jpg", quality=92)
+    coffee_mask().save(folder / "coffee-mask.png")
+    for name in ("black", "white"):
+        Image.new("L", (WIDTH, HEIGHT), name).save(folder / f"{name}.png")

@@ -1,7 +1,7 @@
 """Measures the program, and the usual PyTorch way of doing the same beside it, in one run; prints tables.
 
     python tests/bench.py                   everything: an hour on two cores
-    python tests/bench.py step start        some of: step, start, quality, weights, memory
+    python tests/bench.py step start        some of: step, start, quality, batch, weights, memory
 
 The peer is measured where torch is installed. Nothing else should run on the machine. Each measurement is
 a process of its own, on weights and pictures that are made for it; peak memory is the whole process'.
@@ -29,7 +29,7 @@ import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
 LAYERS = (*recipe.BLOCKS[:4], (1, 512))  # VGG-19 to conv5_1
-PARTS = ("step", "start", "quality", "weights", "memory")
+PARTS = ("step", "start", "quality", "batch", "weights", "memory")
 
 
 # --- Measuring a process -----------------------------------------------------------------------------------
@@ -117,7 +117,9 @@ def our_iterations(C, S, way):
     nst_cost.COMPILED_PIXELS = 0 if way == "winograd" else float("inf")
     C, S = nst.reshape_and_normalize_image(C), nst.reshape_and_normalize_image(S)
     model = nst.build_model(recipe.kernels(), ("conv4_2", *dict(nst.STYLE_LAYERS)))
-    scale = nst_descent.Scale(10**6, lambda _: C, lambda: nst_cost.build_cost(model, C, S, 10, 40, 10**6))
+    scale = nst_descent.Scale(
+        10**6, lambda _: C, lambda: nst_cost.Cost(model, C, [nst_cost.Style(S)], nst_cost.Terms(), 10**6)
+    )
     return nst_descent.descend([scale], nst_descent.adam(2.0))
 
 
@@ -245,6 +247,23 @@ def paint(folder, epochs, *flags):
     _, seconds, _ = measured([*command, *flags, "--output_dir", output])
     with open(output / "costs.csv") as file:
         return float(list(csv.DictReader(file))[-1]["total_cost"]), seconds
+
+
+def batch(folder):
+    """Twenty jobs in one command and in twenty."""
+    names = ("chelsea", "coffee", "rocket", "night", "wave", "mosaic")
+    pairs = [(content, style) for content in names[:4] for style in names if content != style][:20]
+    flags = ["--image_size", 400, "--epochs", 2, "--weights", "random", "--output_dir", folder / "batch"]
+    (folder / "jobs.csv").write_text(
+        "content_image_filename,style_image_filename\n" + "".join(f"{c}.jpg,{s}.jpg\n" for c, s in pairs)
+    )
+    _, together, _ = measured([sys.executable, ROOT / "nst_main.py", "--batch", folder / "jobs.csv", *flags])
+    apart = 0
+    for content, style in pairs:
+        pictures = ["--content_image_filename", f"{content}.jpg", "--style_image_filename", f"{style}.jpg"]
+        apart += measured([sys.executable, ROOT / "nst_main.py", *pictures, *flags])[1]
+    rows = [(len(pairs), f"{together:.0f}", f"{apart:.0f}", f"{together / apart:.2f}")]
+    table("Jobs of 400 x 300 and 2 epochs", ("jobs", "s in a batch", "s one by one", "ratio"), rows)
 
 
 def weights(folder):

@@ -83,11 +83,12 @@ def see(monkeypatch):
     """see(way): pictures are from here on seen as 'plain', 'winograd', 'windows' or 'windows, winograd'."""
 
     import nst_cost
+    import nst_windows
 
     def choose(way):
         whole, window = (1, 70_000) if "windows" in way else (10**9, 10**9)
-        monkeypatch.setattr(nst_cost, "WHOLE_PIXELS", whole)
-        monkeypatch.setattr(nst_cost, "WINDOW_PIXELS", window)
+        monkeypatch.setattr(nst_windows, "WHOLE_PIXELS", whole)
+        monkeypatch.setattr(nst_windows, "WINDOW_PIXELS", window)
         monkeypatch.setattr(nst_cost, "COMPILED_PIXELS", 0 if "winograd" in way else float("inf"))
 
     return choose

@@ -10,7 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
-import nst_main
+import nst_job
 from conftest import ROOT
 
 
@@ -18,8 +18,9 @@ def test_a_run_leaves_pictures_costs_and_result(paint, tmp_path, inputs):
     run = paint("--epochs", 5)
     assert run.returncode == 0 and run.stderr == ""
     output = tmp_path / "output"
-    pictures = {"0.png", "2.png", "4.png", "generated_image.jpg"}
-    assert {path.name for path in output.iterdir()} == {*pictures, "costs.csv", "checkpoint.npz", ".lock"}
+    pictures = {"0.png", "2.png", "4.png", "generated_image.jpg", "costs.png"}
+    others = {"costs.csv", "settings.json", "checkpoint.npz", ".lock"}
+    assert {path.name for path in output.iterdir()} == pictures | others
     with Image.open(output / "generated_image.jpg") as result, Image.open(output / "4.png") as last:
         assert (result.format, result.size, last.format, last.size) == ("JPEG", (40, 30), "PNG", (40, 30))
 
@@ -44,12 +45,12 @@ def test_costs_are_those_after_the_iterations_update(paint_here, tmp_path):
     assert row[0] == "0" and float(row[2]) > 0
 
 
-def test_the_same_command_gives_the_same_bytes_from_any_folder(paint, tmp_path):
+def test_the_same_command_gives_the_same_bytes_from_any_folder(paint, paint_here, tmp_path):
     other = tmp_path / "elsewhere"
     other.mkdir()
-    paint("--output_dir", tmp_path / "a")
+    paint_here("--output_dir", tmp_path / "a")
     paint("--output_dir", tmp_path / "b", cwd=other)
-    paint("--output_dir", tmp_path / "c", "--seed", 1)
+    paint_here("--output_dir", tmp_path / "c", "--seed", 1)
     a, b, c = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "abc")
     assert a == b and a["2.png"] != c["2.png"]
     assert list(other.iterdir()) == []
@@ -58,9 +59,9 @@ def test_the_same_command_gives_the_same_bytes_from_any_folder(paint, tmp_path):
 def test_bare_names_are_looked_for_in_images_then_as_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "images" / "coffee.jpg", tmp_path / "mine.jpg")
-    assert nst_main.find_image("coffee.jpg") == ROOT / "images" / "coffee.jpg"
-    assert nst_main.find_image("mine.jpg").resolve() == tmp_path / "mine.jpg"
-    assert nst_main.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
+    assert nst_job.find_image("coffee.jpg") == ROOT / "images" / "coffee.jpg"
+    assert nst_job.find_image("mine.jpg").resolve() == tmp_path / "mine.jpg"
+    assert nst_job.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
 
 
 def test_without_a_weights_file_random_ones_are_told_in_two_lines(paint, inputs, tmp_path):
@@ -144,6 +145,52 @@ MISTAKES = {
     "no picture": (["--content_image_filename", "{dir}/notes.txt"], "notes.txt: not a picture in any format"),
     "missing weights": (["--weights", "{dir}/no.mat"], "no.mat: cannot be read (No such file or directory)"),
     "a folder as weights": (["--weights", "{dir}"], ": cannot be read (Is a directory)"),
+    "no styles": (["--style_image_filename", ""], "argument --style_image_filename: at least one is needed"),
+    "one of two styles missing": (["--style_image_filename", "night.jpg", "no.jpg"], "no.jpg: cannot be read"),
+    "a weight too few": (
+        ["--style_image_filename", "night.jpg", "mosaic.jpg", "--style_weights", "1"],
+        "argument --style_weights: 1 for 2 of --style_image_filename",
+    ),
+    "weightless styles": (["--style_weights", "0"], "argument --style_weights: one of them must be above 0"),
+    "a negative weight": (["--style_weights", "1", "-1"], "argument --style_weights: must be a number, at least 0"),
+    "style_scale 0": (["--style_scale", "0"], "argument --style_scale: must be a number, above 0 and at most 1000"),
+    "a huge style": (["--style_scale", "900"], "argument --style_scale: a style of 36000 x 28000 is over"),
+    "no layer": (
+        ["--style_layers", "conv1_1", "conv2_3"],
+        "argument --style_layers: 'conv2_3' is no layer: VGG-19 has conv1_1",
+    ),
+    "a layer's weight": (
+        ["--content_layers", "conv4_2:-1"],
+        "argument --content_layers: the weight in 'conv4_2:-1' must be a number, at least 0",
+    ),
+    "a layer twice": (
+        ["--style_layers", "conv1_1", "conv1_1:2"],
+        "argument --style_layers: conv1_1 is there twice; give it once, with its weight",
+    ),
+    "no pooling": (["--pooling", "min"], "argument --pooling: invalid choice: 'min' (choose from"),
+    "tv_weight below 0": (["--tv_weight", "-1"], "argument --tv_weight: must be a number, at least 0"),
+    "two starts": (
+        ["--init", "style", "--init_image", "coffee.jpg"],
+        "arguments --init_image and --init style: there is one start; leave one of them out",
+    ),
+    "noise without noise": (
+        ["--init", "content", "--noise_ratio", "0.3"],
+        "argument --noise_ratio: is for --init noise alone",
+    ),
+    "no such start": (["--init_image", "no.jpg"], "no.jpg: cannot be read"),
+    "a mask alone": (["--content_mask", "m.png"], "arguments --content_mask and --style_mask: one needs the other"),
+    "a mask for two styles": (
+        ["--style_image_filename", "night.jpg", "mosaic.jpg", "--content_mask", "m.png", "--style_mask", "m.png"],
+        "argument --style_mask: 1 for 2 of --style_image_filename; one for each",
+    ),
+    "adam's step for lbfgs": (
+        ["--optimizer", "lbfgs", "--learning_rate", "5"],
+        "argument --learning_rate: is for --optimizer adam alone",
+    ),
+    "no gradient for lbfgs": (
+        ["--optimizer", "lbfgs", "--normalize_gradients"],
+        "argument --normalize_gradients: is for --optimizer adam alone",
+    ),
     "foreign checkpoint": (["--resume"], "checkpoint.npz: not a checkpoint of this program"),
 }
 
@@ -167,12 +214,12 @@ def test_help_answers_without_tensorflow(paint, without_tensorflow):
 @pytest.mark.parametrize(
     "flags", [["--weights", "wrong.mat"], ["--output_dir", "file/below"]], ids=["weights", "output"]
 )
-def test_a_mistake_that_needs_a_look_inside_is_told_before_any_work_too(paint, tmp_path, flags):
+def test_a_mistake_that_needs_a_look_inside_is_told_before_any_work_too(paint_here, tmp_path, flags):
     for name in ("wrong.mat", "file"):
         (tmp_path / name).write_text("something else")
-    run = paint(*flags)
-    assert (run.returncode, run.stdout) == (2, "")
-    assert re.fullmatch(rf"nst_main.py: error: .*{flags[1]}: .*\n", run.stderr)
+    status, printed, told = paint_here(*flags)
+    assert (status, printed) == (2, "")
+    assert re.fullmatch(rf"nst_main.py: error: .*{flags[1]}: .*\n", told)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "wrong.mat"]
 
 
@@ -210,7 +257,7 @@ def test_help_shows_every_flag_and_its_default(paint):
         "output_dir": "output",
     }.items():
         own_text = r"((?! --\w+ [A-Z]{3}).)*"
-        assert re.search(rf" --{flag} [A-Z]+ {own_text}\(default: {re.escape(default)}\)", shown), flag
+        assert re.search(rf" --{flag} [A-Z.]+ {own_text}\(default: {re.escape(default)}\)", shown), flag
     assert "--weights" in shown and "else random" in shown
 
 

@@ -124,8 +124,8 @@ def small():
         for seed, height, width in ((1, 10, 13), (2, 12, 11), (3, 10, 13))
     )
     model = nst.build_model(weights, ("conv4_2", *dict(nst.STYLE_LAYERS)))
-    costs, gradient = nst_cost.build_cost(model, C, S, 10, 40, epochs=1)(tf.constant(G))
-    return weights, (C[0], S[0], G[0]), [float(cost) for cost in costs], gradient.numpy()[0]
+    costs, gradient = nst_cost.Cost(model, C, [nst_cost.Style(S)], nst_cost.Terms(), epochs=1)(tf.constant(G))
+    return weights, (C[0], S[0], G[0]), [float(cost) for cost in costs.values()], gradient.numpy()[0]
 
 
 def test_costs_agree_with_numpy(small):

@@ -18,11 +18,11 @@ def descent(model, size=(300, 400), epochs=20):
     height, width = size
     C = nst.reshape_and_normalize_image(recipe.content(height=height, width=width))
     S = nst.reshape_and_normalize_image(recipe.style(height=height, width=width))
-    cost = nst_cost.build_cost(model, C, S, ORIGINAL["alpha"], ORIGINAL["beta"], epochs)
+    cost = nst_cost.Cost(model, C, [nst_cost.Style(S)], nst_cost.Terms(ORIGINAL["alpha"], ORIGINAL["beta"]), epochs)
     start = nst.generate_noise_image(C, ORIGINAL["noise_ratio"])
     scale = nst_descent.Scale(epochs, lambda _: start, lambda: cost)
     for iterate in nst_descent.descend([scale], nst_descent.adam(ORIGINAL["learning_rate"])):
-        yield iterate.iteration, iterate.total_cost, iterate.content_cost, iterate.style_cost, iterate.picture
+        yield iterate.iteration, *iterate.costs.values(), iterate.picture
 
 
 @pytest.fixture(scope="module")

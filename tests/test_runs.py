@@ -1,6 +1,7 @@
 """Nothing lost: runs that are killed, stopped, starved, diverge or meet, and what --resume makes of them."""
 
 import csv
+import json
 import pathlib
 import random
 import signal
@@ -15,7 +16,7 @@ from PIL import Image
 import nst_cost
 import nst_files
 import nst_main
-import nst_run
+import nst_record
 
 LONG = ("--epochs", 500, "--print_every", 7)  # longer than ten runs of a sixth of a second get
 
@@ -39,6 +40,8 @@ def all_whole(folder):
         if path.suffix in (".png", ".jpg"):
             with Image.open(path) as image:
                 image.load()
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
         elif path.suffix == ".csv":
             assert path.read_text().endswith("\n")
             assert all(len(row) == 4 and float(row[3]) for row in list(csv.reader(path.open()))[1:])
@@ -58,7 +61,7 @@ def unstopped(command, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_killed_ten_times_ends_in_the_same_bytes(command, paint, tmp_path, unstopped):
+def test_a_run_killed_ten_times_ends_in_the_same_bytes(command, paint_here, tmp_path, unstopped):
     output, moments = tmp_path / "output", random.Random()
     finished = 0
     for _ in range(10):
@@ -68,17 +71,13 @@ def test_a_run_killed_ten_times_ends_in_the_same_bytes(command, paint, tmp_path,
         finished += process.wait() == 0
         all_whole(output)
     assert finished == 0, "no run came to its end before it was killed"
-    assert paint(*LONG, "--resume").returncode == 0
+    assert paint_here(*LONG, "--resume")[0] == 0
     assert left(output) == unstopped
-    again = paint(*LONG, "--resume")
-    assert (again.returncode, again.stdout) == (
-        0,
-        f"Finished already: {output.relative_to(tmp_path)}/generated_image.jpg\n",
-    )
+    assert paint_here(*LONG, "--resume") == (0, "Finished already: output/generated_image.jpg\n", "")
 
 
 @pytest.mark.parametrize("signum, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
-def test_a_stopped_run_saves_says_how_to_go_on_and_does(command, paint, tmp_path, unstopped, signum, status):
+def test_a_stopped_run_saves_says_how_to_go_on_and_does(command, paint_here, tmp_path, unstopped, signum, status):
     process = start(command, tmp_path, *LONG)
     process.send_signal(signum)
     _, told = process.communicate(timeout=60)
@@ -87,7 +86,7 @@ def test_a_stopped_run_saves_says_how_to_go_on_and_does(command, paint, tmp_path
     assert "output/generated_image.jpg" in told and "--resume" in told
     all_whole(tmp_path / "output")
     assert (tmp_path / "output" / "generated_image.jpg").exists()
-    assert paint(*LONG, "--resume").returncode == 0
+    assert paint_here(*LONG, "--resume")[0] == 0
     assert left(tmp_path / "output") == unstopped
 
 
@@ -111,11 +110,16 @@ def test_a_second_ctrl_c_ends_at_once(command, tmp_path):
     assert not (tmp_path / "output" / "generated_image.jpg").exists()
 
 
-def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path):
+def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path, pixels):
     paint_here("--epochs", 5, "--output_dir", "whole")
     paint_here("--epochs", 3, "--output_dir", "parts")
     assert paint_here("--epochs", 5, "--output_dir", "parts", "--resume")[0] == 0
-    assert left(tmp_path / "whole") == left(tmp_path / "parts")
+    whole, parts = left(tmp_path / "whole"), left(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    for name in whole.keys() - {"0.png", "2.png"}:
+        assert whole[name] == parts[name], name
+    for name in "0.png", "2.png":  # their recipes differ: the run that they are of was to have 3 epochs
+        np.testing.assert_array_equal(pixels(tmp_path / "whole" / name), pixels(tmp_path / "parts" / name))
     status, _, told = paint_here("--epochs", 4, "--output_dir", "parts", "--resume")
     assert status == 2 and "has 5 of them behind it already" in told
 
@@ -129,8 +133,9 @@ def test_a_stopped_run_can_be_resumed_to_fewer_epochs_than_it_was_begun_with(com
 
 
 def test_resume_with_nothing_to_resume_says_so_and_paints(paint_here):
-    status, printed, _ = paint_here("--resume")
-    assert status == 0 and printed.startswith("Nothing to resume in output: starting anew.\nIteration 0 :\n")
+    status, printed, told = paint_here("--resume")
+    assert status == 0 and printed.startswith("Iteration 0 :\n")
+    assert told == "nst_main.py: nothing to resume in output: starting anew\n"
 
 
 @pytest.mark.parametrize(
@@ -151,22 +156,20 @@ def test_resume_under_other_settings_names_the_difference(paint_here, tmp_path, 
 
 
 def test_a_checkpoint_is_written_each_minute_too(paint_here, monkeypatch):
-    monkeypatch.setattr(nst_run, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(nst_record, "CHECKPOINT_SECONDS", 0)
     done = []
     monkeypatch.setattr(nst_files, "write_arrays", lambda path, arrays: done.append(int(arrays["epoch"])))
     assert paint_here("--epochs", 3, "--print_every", 10)[0] == 0
     assert done == [1, 2, 3, 3]
 
 
-def test_a_second_run_into_the_folder_is_refused_and_a_dead_ones_lock_does_not_block(command, paint, tmp_path):
+def test_a_second_run_into_the_folder_is_refused_and_a_dead_ones_lock_does_not_block(command, paint_here, tmp_path):
     first = start(command, tmp_path, "--epochs", 1500)
-    second = paint()
-    assert second.returncode == 2 and second.stderr == (
-        "nst_main.py: error: output: another run is writing there; wait for it, or name another folder\n"
-    )
+    told = "nst_main.py: error: output: another run is writing there; wait for it, or name another folder\n"
+    assert paint_here() == (2, "", told)
     first.kill()
     first.wait()
-    assert paint().returncode == 0
+    assert paint_here()[0] == 0
 
 
 @pytest.mark.parametrize("rate", ["1e30", "1e38"])
@@ -185,9 +188,9 @@ def test_a_start_that_is_not_finite_names_the_weights_of_the_costs(paint_here):
     assert status == 1 and "the cost is not finite at the start; lower --alpha and --beta" in told
 
 
-def test_a_full_disk_is_told_and_what_was_there_stays(paint, tmp_path):
+def test_a_full_disk_is_told_and_what_was_there_stays(paint, paint_here, tmp_path):
     resource = pytest.importorskip("resource")
-    paint()
+    paint_here()
     before = {path.name: path.read_bytes() for path in (tmp_path / "output").iterdir()}
 
     def little_room():
@@ -196,7 +199,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(paint, tmp_path):
     run = paint("--seed", 1, preexec_fn=little_room)
     assert run.returncode == 1
     assert run.stderr == (
-        "nst_main.py: error: output/0.png: cannot be written (File too large); what was there stays\n"
+        "nst_main.py: error: output/settings.json: cannot be written (File too large); what was there stays\n"
     )
     assert {path.name: path.read_bytes() for path in (tmp_path / "output").iterdir()} == before
 
@@ -207,10 +210,10 @@ def test_a_full_disk_is_told_and_what_was_there_stays(paint, tmp_path):
     ids=["numpy", "tensorflow"],
 )
 def test_out_of_memory_is_told_with_the_size_and_the_flag(paint_here, monkeypatch, shortage):
-    def build_cost(*_):
+    def cost(*_):
         raise shortage
 
-    monkeypatch.setattr(nst_cost, "build_cost", build_cost)
+    monkeypatch.setattr(nst_cost, "Cost", cost)
     told = "nst_main.py: error: out of memory with a picture of 40 x 30; lower --image_size\n"
     assert paint_here() == (1, "", told)
 

@@ -1,0 +1,180 @@
+"""Many pictures in one command: the rows of a CSV file, each a job.
+
+The header names flags; what a row leaves empty is as the command line says. All rows are checked before
+the first is painted. TensorFlow starts once, and what was loaded and compiled for one job serves the next.
+Jobs share no file, so machines can share a batch, each with a shard of its rows.
+"""
+
+import collections
+import csv
+import dataclasses
+import io
+import pathlib
+import sys
+import time
+from typing import NamedTuple
+
+import nst_files
+from nst_files import InputError, reason
+from nst_job import prepare
+from nst_settings import FIELDS, Settings, cell_words, parse_settings
+
+OF_THE_COMMAND = ("batch", "shard", "settings", "resume", "quiet")  # flags that are no row's
+COSTS = ("total", "content", "style", "tv")
+
+
+class Row(NamedTuple):
+    """A job of the batch: its line in the file, its settings, and whether an earlier row is the same job."""
+
+    line: int
+    settings: Settings
+    repeated: bool
+
+
+def run(command, argv, stop, import_run):
+    """Paint the jobs of command.batch, command being the Settings of argv; returns the exit status.
+
+    A job that fails is told and the next one runs. Raises InputError, with a line for each fault of the
+    file, before anything is painted, and KeyboardInterrupt where stop says so.
+    """
+    rows = read_rows(command, argv)
+    shard, of = map(int, command.shard.split("/"))
+    rows = rows[shard - 1 :: of]
+    name = "batch.csv" if of == 1 else f"batch-{shard}-of-{of}.csv"
+    report = Report(pathlib.Path(command.output_dir, name))
+    paint = import_run().paint
+    try:
+        for number, row in enumerate(rows, 1):
+            paint_row(row, f"Job {number} of {len(rows)}, line {row.line}", paint, report, stop)
+    finally:
+        if not command.quiet:
+            report.tell()
+    return 1 if report.count["failed"] else 0
+
+
+def paint_row(row, title, paint, report, stop):
+    """Paint a row's job, if it is to be painted, and report it."""
+    settings, started = row.settings, time.monotonic()
+    try:
+        if stop.signum:
+            raise KeyboardInterrupt("between two jobs; --resume goes on")
+        job = None if row.repeated else prepare(settings)
+        if job is None or job.finished:
+            report.add(row, "skipped", job and job.last_costs)
+            return
+        if not settings.quiet:
+            print(f"{title}: {job.output}", flush=True)
+        costs = paint(job, stop)
+    except KeyboardInterrupt:
+        report.add(row, "stopped", seconds=time.monotonic() - started)
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, nst_files.WriteError):
+            raise  # the standard output's
+        known = isinstance(error, InputError | nst_files.RunError | nst_files.WriteError)
+        message = str(error) if known else f"{type(error).__name__}: {reason(error)}"
+        print(f"nst_main.py: error: line {row.line}: {message}", file=sys.stderr)
+        report.add(row, "failed", seconds=time.monotonic() - started, message=message)
+    else:
+        report.add(row, "done", costs, time.monotonic() - started)
+
+
+# --- The file -------------------------------------------------------------------------------------------------
+
+
+def read_rows(command, argv):
+    """The Rows of command.batch. Raises InputError, with a line for each fault, unless all can be painted."""
+    rows, faults, owners = [], [], {}
+    for line, cells in read_cells(command.batch):
+        try:
+            settings = row_settings(command, argv, cells)
+            folder = pathlib.Path(settings.output_dir).resolve()
+            owner = owners.setdefault(folder, Row(line, settings, False))
+            repeated = owner.line != line
+            if repeated and owner.settings != settings:
+                raise InputError(f"its folder {settings.output_dir} is line {owner.line}'s too; give it an output_dir")
+            if not repeated:
+                prepare(settings)
+            rows.append(Row(line, settings, repeated))
+        except InputError as error:
+            faults.append(f"{command.batch} line {line}: {error}")
+    if faults:
+        raise InputError("\n".join(faults))
+    return rows
+
+
+def read_cells(path):
+    """(line number, {flag's name: cell}) of each row of a CSV file. Raises InputError where it is none."""
+    allowed = [field.name for field in FIELDS.values() if field.name not in OF_THE_COMMAND]
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
+            names = reader.fieldnames or ()
+            rows = [(reader.line_num, cells) for cells in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"argument --batch: {path}: cannot be read ({reason(error)})") from error
+    if unknown := [name for name in names if name not in allowed]:
+        raise InputError(
+            f"argument --batch: {path}: its header has {unknown[0]!r}, which is none of {', '.join(allowed)}"
+        )
+    if not rows:
+        raise InputError(f"argument --batch: {path}: no jobs; it needs a header of flags and a row for each job")
+    return rows
+
+
+def row_settings(command, argv, cells):
+    """The Settings of a row: the command's, but for what the row's cells say."""
+    if None in cells:
+        raise InputError("it has more cells than the header")
+    words = [word for name, cell in cells.items() if cell for word in cell_words(name, cell)]
+    settings = parse_settings(argv, [*words, "--batch=", "--shard=1/1"])
+    if not cells.get("output_dir"):
+        content = pathlib.Path(settings.content_image_filename).stem
+        styles = "+".join(pathlib.Path(name).stem for name in settings.style_image_filename)
+        folder = pathlib.Path(command.output_dir, f"{content}-{styles}")
+        settings = dataclasses.replace(settings, output_dir=str(folder))
+    if command.tensorboard and not cells.get("tensorboard"):
+        folder = pathlib.Path(command.tensorboard, pathlib.Path(settings.output_dir).name)
+        settings = dataclasses.replace(settings, tensorboard=str(folder))
+    return settings
+
+
+# --- The report -----------------------------------------------------------------------------------------------
+
+
+class Report:
+    """What became of each job, written to a CSV file as it comes."""
+
+    def __init__(self, path):
+        self.path, self.entries, self.count = path, [], collections.Counter()
+
+    def add(self, row, status, costs=None, seconds=0, message=""):
+        settings, costs = row.settings, costs or {}
+        self.count[status] += 1
+        self.entries.append(
+            {
+                "line": row.line,
+                "content_image_filename": settings.content_image_filename,
+                "style_image_filename": ";".join(settings.style_image_filename),
+                "output_dir": settings.output_dir,
+                "status": status,
+                "seconds": f"{seconds:.1f}",
+                **{f"{name}_cost": costs.get(name, "") for name in COSTS},
+                "message": message,
+            }
+        )
+        text = io.StringIO()
+        table = csv.DictWriter(text, self.entries[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.entries)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        nst_files.write_text(self.path, text.getvalue())
+
+    def tell(self):
+        """Print it as a table."""
+        print(f"{'line':>5}  {'status':7}  {'seconds':>8}  {'total cost':>12}  folder")
+        for entry in self.entries:
+            cost = f"{entry['total_cost']:.6g}" if entry["total_cost"] != "" else ""
+            print(f"{entry['line']:5}  {entry['status']:7}  {entry['seconds']:>8}  {cost:>12}  {entry['output_dir']}")
+        counts = ", ".join(f"{count} {status}" for status, count in self.count.items()) or "no jobs"
+        print(f"{counts}: {self.path}", flush=True)

@@ -1,0 +1,299 @@
+"""From Settings to a Job: everything that can be checked before TensorFlow is there has been checked.
+
+Pictures are opened and brought to their frame, masks are held to them, weights are found, a checkpoint is
+held to what it was made with. What is wrong is told as InputError.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import pathlib
+import platform
+from typing import NamedTuple
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image, ImageOps
+
+import nst_files
+from nst_files import InputError
+from nst_settings import LONGEST_SIDE, MAT, RECIPE, Settings, read_recipe
+
+HERE = pathlib.Path(__file__).resolve().parent
+PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
+FILES = (*PICTURES, "weights")  # the settings that name files
+MOST_REGIONS = 16  # of a mask; a mask with more grey values has been smoothed or compressed
+NO_WEIGHTS = """\
+nst_main.py: no {}: painting with random weights, which carry colour and texture;
+nst_main.py: for trained weights put that file there (README, Trained weights) or use --weights imagenet"""
+
+
+class Picture(NamedTuple):
+    """A picture in RGB, and its mask in grey, of the same size, or None."""
+
+    image: Image.Image
+    mask: Image.Image | None = None
+
+    def resized(self, long_side):
+        image = nst_files.resize_to_long_side(self.image, long_side)
+        return Picture(image, self.mask and self.mask.resize(image.size, Image.Resampling.NEAREST))
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run that has been checked: what nst_run needs to paint one picture."""
+
+    settings: Settings
+    content: Picture  # at the size of the result
+    styles: tuple  # of Pictures, at their size beside it
+    init: Picture | None  # where to start, at the content's size, if it is neither the content nor noise
+    weights: str  # what load_vgg_model is to load
+    identity: dict  # all that the result hangs on
+    checkpoint: dict | None  # to go on from
+    notices: tuple  # lines that the user should read before it begins
+
+    @property
+    def output(self):
+        return pathlib.Path(self.settings.output_dir)
+
+    @property
+    def result(self):
+        return self.output / "generated_image.jpg"
+
+    @property
+    def finished(self):
+        """Nothing is left to do."""
+        checkpoint = self.checkpoint
+        return checkpoint is not None and checkpoint["finished"] and checkpoint["epochs"] == self.settings.epochs
+
+    @property
+    def last_costs(self):
+        """{name: cost} where the checkpoint stands."""
+        return dict(zip(self.checkpoint["names"].tolist(), self.checkpoint["history"][-1, 1:].tolist(), strict=True))
+
+    @property
+    def recipe(self):
+        """What it takes to run it again, of JSON's types: settings, SHA-256 of the files, versions."""
+        settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name in RECIPE}
+        if self.weights == "random":
+            settings["weights"] = "random"  # whatever lies in pretrained-model/ then
+        named = [name for name in FILES if self.identity[name] and self.identity[name] not in ("random", "imagenet")]
+        digests = {name: self.identity[name] for name in named}
+        return {"settings": settings, "sha256": digests, "versions": versions()}
+
+    @property
+    def style_weights(self):
+        """One for each style, of sum 1."""
+        weights = self.settings.style_weights or (1,) * len(self.styles)
+        return [weight / sum(weights) for weight in weights]
+
+    @property
+    def content_layers(self):
+        """(layer, weight) pairs."""
+        return weigh(self.settings.content_layers, 1)
+
+    @property
+    def style_layers(self):
+        """(layer, weight) pairs."""
+        return weigh(self.settings.style_layers, 1 / len(self.settings.style_layers))
+
+
+def weigh(layers, default):
+    """(("conv4_2", 0.5), ...) of ("conv4_2:0.5", ...)."""
+    pairs = (layer.partition(":") for layer in layers)
+    return tuple((name, float(weight) if colon else default) for name, colon, weight in pairs)
+
+
+def prepare(settings):
+    """The Job of the settings. Raises InputError for what a user can have got wrong, the inside of weights excepted."""
+    content, styles = open_pictures(settings)
+    init = open_init(settings, content, styles)
+    identity = identify(settings)
+    if settings.settings:
+        check_files(settings, identity)
+    check_tools(settings)
+    weights = find_weights(settings.weights)
+    checkpoint, notices = None, []
+    if weights == "random" and not settings.weights:
+        notices.append(NO_WEIGHTS.format(MAT))
+    if settings.resume:
+        path = pathlib.Path(settings.output_dir, "checkpoint.npz")
+        checkpoint = find_checkpoint(path, identity, settings.epochs)
+        notices += [] if checkpoint else [f"nst_main.py: nothing to resume in {path.parent}: starting anew"]
+    return Job(settings, content, styles, init, weights, identity, checkpoint, tuple(notices))
+
+
+# --- Pictures -------------------------------------------------------------------------------------
+
+
+def find_image(name):
+    """The path of a picture: a bare name is looked for in images/ beside this file, then as a path."""
+    shipped = HERE / "images" / name
+    return shipped if pathlib.Path(name).name == name and shipped.is_file() else pathlib.Path(name)
+
+
+def open_pictures(settings):
+    """The content in its frame, and the styles at style_scale times its long side, as Pictures with their masks."""
+    content = nst_files.read_image(find_image(settings.content_image_filename))
+    styles = [nst_files.read_image(find_image(name)) for name in settings.style_image_filename]
+    content_mask, *style_masks = (
+        open_mask(name, picture)
+        for name, picture in zip(
+            (settings.content_mask, *(settings.style_mask or ("",) * len(styles))), (content, *styles), strict=True
+        )
+    )
+    long_side = settings.image_size or max(content.size)
+    style_side = max(1, round(long_side * settings.style_scale))
+    check_size("--image_size: a result", content, long_side)
+    for style in styles:
+        check_size("--style_scale: a style", style, style_side)
+    content = Picture(content, content_mask).resized(long_side)
+    styles = tuple(Picture(*pair).resized(style_side) for pair in zip(styles, style_masks, strict=True))
+    if content_mask:
+        match_regions(settings, content, styles)
+    return content, styles
+
+
+def check_size(what, image, long_side):
+    width, height = nst_files.size_with_long_side(image.size, long_side)
+    if width * height > nst_files.MOST_PIXELS or long_side > LONGEST_SIDE:
+        raise InputError(
+            f"argument {what} of {width} x {height} is over the {nst_files.MOST_PIXELS:,} pixels,"
+            f" or {LONGEST_SIDE:,} a side, that can be written and read again; ask for less"
+        )
+
+
+def open_mask(name, picture):
+    """The mask of a picture as a Pillow image in grey; None for no name."""
+    if not name:
+        return None
+    mask = nst_files.read_image(find_image(name)).convert("L")
+    stretch = mask.width * picture.height / (mask.height * picture.width)
+    if not 0.98 < stretch < 1.02:
+        sizes = " and ".join(f"{image.width} x {image.height}" for image in (mask, picture))
+        raise InputError(f"{name}: a mask has the shape of its picture, these are {sizes}")
+    count = len(regions_of(mask))
+    if count > MOST_REGIONS:
+        raise InputError(
+            f"{name}: {count} grey values, and a mask may have {MOST_REGIONS};"
+            " draw it without smoothing and save it as PNG"
+        )
+    return mask
+
+
+def regions_of(mask):
+    return set(np.unique(mask).tolist())
+
+
+def match_regions(settings, content, styles):
+    """Raises InputError unless each region of the content has a style, and each of a style is one of the content's."""
+    wanted, offered = regions_of(content.mask), set()
+    for name, style in zip(settings.style_mask, styles, strict=True):
+        regions = regions_of(style.mask)
+        offered |= regions
+        if extra := sorted(regions - wanted):
+            raise InputError(
+                f"{name}: its region of grey value {extra[0]} is not in {settings.content_mask},"
+                f" which has {', '.join(map(str, sorted(wanted)))}"
+            )
+    if missing := sorted(wanted - offered):
+        raise InputError(
+            f"{settings.content_mask}: its region of grey value {missing[0]} has no style;"
+            f" the style masks have {', '.join(map(str, sorted(offered)))}"
+        )
+
+
+def open_init(settings, content, styles):
+    """The picture to start from, cut to fill the content's frame; None where the start is content or noise."""
+    if settings.init_image:
+        image = nst_files.read_image(find_image(settings.init_image))
+    elif settings.init == "style":
+        image = styles[0].image
+    else:
+        return None
+    return Picture(ImageOps.fit(image, content.image.size, Image.Resampling.LANCZOS))
+
+
+# --- Weights, and what a run hangs on ---------------------------------------------------------------
+
+
+def find_weights(name):
+    """What load_vgg_model is to load: what was asked for, else the file in its place, else random weights."""
+    return name or (str(HERE / MAT) if (HERE / MAT).is_file() else "random")
+
+
+def identify(settings):
+    """All that the result hangs on, as {setting: value} of JSON's types, pictures and weights by their SHA-256."""
+    identity = {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if field.metadata["shapes_result"]
+    }
+
+    def digest(name):
+        return nst_files.sha256(find_image(name)) if name else ""
+
+    for field in PICTURES:
+        names = identity[field]
+        identity[field] = digest(names) if isinstance(names, str) else [digest(name) for name in names]
+    if settings.scales > 1:
+        identity["epochs"] = settings.epochs  # they divide the work between the scales
+    weights = find_weights(settings.weights)
+    identity["weights"] = weights if weights in ("random", "imagenet") else nst_files.sha256(weights)
+    return json.loads(json.dumps(identity))
+
+
+def check_files(settings, identity):
+    """Raises InputError where a file that the recipe of --settings names is another one now."""
+    recipe = read_recipe(settings.settings)
+    for name in FILES:
+        used, then = (json.loads(json.dumps(of)) for of in (getattr(settings, name), recipe["settings"].get(name)))
+        if used == then and recipe["sha256"].get(name, "") not in (identity[name], ""):
+            raise InputError(
+                f"argument --settings: {settings.settings} was made with another file as --{name}"
+                f" ({used or 'where it is looked for'}); put that one there, or name one that you want instead"
+            )
+
+
+def check_tools(settings):
+    """Raises InputError where something is missing that is needed for what has been asked for."""
+    if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise InputError("argument --tensorboard: needs the package of that name; pip install tensorboard")
+    if settings.animation == "mp4":
+        try:
+            imageio_ffmpeg.get_ffmpeg_exe()
+        except RuntimeError as error:
+            raise InputError("argument --animation mp4: needs ffmpeg; install it, or ask for a gif") from error
+
+
+def versions():
+    """{package: version} of what a result can hang on."""
+    found = {"python": platform.python_version()}
+    for name in ("tensorflow", "keras", "numpy", "scipy", "pillow"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # tensorflow has other names too
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def find_checkpoint(path, identity, epochs):
+    """The checkpoint of --resume, or None where there is none. Raises InputError where it is another run's."""
+    if not path.exists():
+        return None
+    checkpoint = nst_files.read_arrays(path)
+    if "identity" not in checkpoint:
+        raise InputError(f"{path}: not a checkpoint of this program; remove it")
+    made_with = json.loads(str(checkpoint["identity"]))
+    for name, value in identity.items():
+        if made_with.get(name) != value:
+            raise InputError(
+                f"argument --resume: {path} was made with another --{name} ({made_with.get(name)}, now {value});"
+                " give the same, or leave --resume out to start anew"
+            )
+    if checkpoint["epoch"] > epochs:
+        raise InputError(
+            f"argument --epochs: {path} has {checkpoint['epoch']} of them behind it already;"
+            " give as many or more, or leave --resume out to start anew"
+        )
+    return checkpoint

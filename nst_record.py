@@ -1,0 +1,224 @@
+"""The record of a run: its lines on the terminal, and the files that it leaves.
+
+A Record takes what a descent yields and prints and saves it as it comes: pictures, costs, checkpoint. At
+the end it draws the cost curve and makes the animation. Each picture carries the recipe it was made by.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import sys
+import time
+
+import imageio_ffmpeg
+import numpy as np
+import tensorflow as tf
+import tqdm
+from matplotlib.figure import Figure
+from PIL import Image
+
+import nst_colours
+import nst_files
+import nst_utils as nst
+
+CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this
+ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
+FRAME_SECONDS = 0.04, 0.2  # the shortest, where there are many, and the longest
+ANIMATION_SIDE = 1280  # pixels, at the most
+
+
+class Record(contextlib.ExitStack):
+    """The record of a job: add() what the descent yields, then end() it. It is entered when there is a first to add.
+
+    epochs are those of all scales together.
+    """
+
+    def __init__(self, job, epochs):
+        super().__init__()
+        self.job, self.settings, self.epochs = job, job.settings, epochs
+        self.history, self.names = [], []  # of [iteration, cost, ...], and of the costs
+        self.iteration, self.picture, self.state = -1, None, None
+        if checkpoint := job.checkpoint:
+            self.history, self.names = checkpoint["history"].tolist(), checkpoint["names"].tolist()
+            # A run that was stopped behind its last iteration has its picture here, and none to come.
+            self.iteration, self.picture = int(checkpoint["iteration"]), checkpoint["picture"]
+            self.state = checkpoint.copy
+
+    def __enter__(self):
+        settings = self.settings
+        self.say(*self.job.notices, file=sys.stderr)
+        nst_files.write_text(self.job.output / "settings.json", json.dumps(self.job.recipe, indent=2) + "\n")
+        self.saved_at = time.monotonic()
+        self.bar = self.enter_context(progress_bar(self.epochs, self.iteration + 1, settings.quiet))
+        self.board = self.enter_context(tensorboard(settings.tensorboard)) if settings.tensorboard else None
+        return self
+
+    def add(self, iterate):
+        """Print and save an Iterate, if it is one of those, and a checkpoint last: what it says is done is saved."""
+        i, self.picture, costs, self.state = iterate
+        self.iteration, self.names = i, list(costs)
+        self.history.append([i, *costs.values()])
+        printed = i % self.settings.print_every == 0
+        if printed:
+            self.say(f"Iteration {i} :", *(f"{name} cost = {value:.8g}" for name, value in costs.items()))
+            self.save_picture(self.job.output / f"{i}.png", self.picture)
+            self.write_costs()
+        if self.board:
+            self.board(i, costs, self.finished(self.picture) if printed else None)
+        if printed or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+            self.save_checkpoint(finished=False)
+        self.bar.set_postfix_str(f"cost {costs['total']:.4g}", refresh=False)
+        self.bar.update()
+
+    def end(self, start, stopped):
+        """Save the result, the cost curve and the animation; start() gives G before the first iteration."""
+        self.save_picture(self.job.result, self.picture)
+        if stopped:
+            self.save_checkpoint(finished=False)
+        draw_curve(self.job.output / "costs.png", self.names, self.history)
+        if self.settings.animation != "none":
+            path = self.job.result.with_suffix(f".{self.settings.animation}")
+            write_animation(path, self.job.content.image.size, self.frames(start))
+        if not stopped:
+            self.save_checkpoint(finished=True)
+            self.say(f"Painted {self.job.result}")
+
+    @property
+    def costs(self):
+        """{name: cost} of the last iteration."""
+        return dict(zip(self.names, self.history[-1][1:], strict=True))
+
+    def say(self, *lines, file=None):
+        """Print lines, above the progress bar if there is one."""
+        if lines and not self.settings.quiet:
+            with tqdm.tqdm.external_write_mode(file=file):
+                print(*lines, sep="\n", file=file, flush=True)
+
+    def finished(self, picture):
+        """The picture G as it is shown: with the content's colours, where they are to be kept."""
+        if self.settings.preserve_colors == "luminance":
+            content = nst_files.resize_to_long_side(self.job.content.image, max(picture.shape[1:3]))
+            painted = nst_colours.with_colours_of(content, np.asarray(picture)[0] + nst.MEANS)
+            return nst.reshape_and_normalize_image(painted)
+        return picture
+
+    def save_picture(self, path, picture):
+        recipe = {**self.job.recipe, "iteration": self.iteration}
+        nst.save_image(path, self.finished(picture), json.dumps(recipe))
+
+    def save_checkpoint(self, finished):
+        facts = {"identity": json.dumps(self.job.identity), "epochs": self.settings.epochs, "finished": finished}
+        facts |= {"names": np.array(self.names), "history": np.array(self.history)}
+        nst_files.write_arrays(self.job.output / "checkpoint.npz", {**self.state(), **facts})
+        self.saved_at = time.monotonic()
+
+    def write_costs(self):
+        """costs.csv: those that were printed."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["iteration", *(f"{name}_cost" for name in self.names)])
+        rows.writerows([int(i), *costs] for i, *costs in self.printed())
+        nst_files.write_text(self.job.output / "costs.csv", text.getvalue())
+
+    def printed(self):
+        return [row for row in self.history if row[0] % self.settings.print_every == 0]
+
+    def frames(self, start):
+        """Functions that give the pictures of the animation: G's start, those that were saved, and the result."""
+        saved = [self.job.output / f"{i:.0f}.png" for i, *_ in self.printed() if i < self.iteration]
+
+        def shown(picture):
+            return Image.fromarray(nst.to_pixels(self.finished(picture)))
+
+        return [
+            lambda: shown(start()),
+            *(lambda path=path: nst_files.read_image(path) for path in saved if path.exists()),
+            lambda: shown(self.picture),
+        ]
+
+
+def progress_bar(epochs, done, quiet):
+    """A live line on a terminal; nothing elsewhere."""
+    return tqdm.tqdm(
+        total=epochs,
+        initial=done,
+        disable=quiet or None,
+        unit="epoch",
+        leave=False,
+        dynamic_ncols=True,
+        bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs, {rate_inv_fmt}, {remaining} left{postfix}",
+    )
+
+
+@contextlib.contextmanager
+def tensorboard(folder):
+    """A function that writes an iteration's costs, and its picture or None, for TensorBoard to show."""
+
+    def write(i, costs, picture):
+        with writer.as_default(step=i):
+            for name, cost in costs.items():
+                tf.summary.scalar(f"{name}_cost", cost)
+            if picture is not None:
+                tf.summary.image("generated_image", nst.to_pixels(picture)[np.newaxis])
+
+    try:
+        writer = tf.summary.create_file_writer(folder)
+        with contextlib.closing(writer):
+            yield write
+    except tf.errors.OpError as error:
+        raise nst_files.WriteError(f"{folder}: cannot be written ({nst_files.reason(error)})") from error
+
+
+def draw_curve(path, names, history):
+    """The costs against the iteration, as a PNG."""
+    iterations, *costs = np.transpose(history)
+    figure = Figure(figsize=(6, 4), dpi=120)
+    figure.subplots_adjust(left=0.12, bottom=0.12, right=0.97, top=0.97)
+    axes = figure.add_subplot(xlabel="iteration", ylabel="cost", yscale="log")
+    for name, values in zip(names, costs, strict=True):
+        shown = np.where(values > 0, values, np.nan)  # a cost of 0 has no logarithm
+        axes.plot(iterations, shown, label=name, marker="." if len(values) < 30 else None)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    with nst_files.whole_file(path) as file:
+        file.write(drawn.getbuffer())
+
+
+def write_animation(path, size, frames):
+    """A .gif or .mp4 of pictures that frames are functions of; one at a time is held.
+
+    Where there are too many, evenly chosen ones are shown, the first and the last among them.
+    """
+    most = int(ANIMATION_SECONDS / FRAME_SECONDS[0])
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
+    seconds = float(np.clip(ANIMATION_SECONDS / len(chosen), *FRAME_SECONDS))
+    size = nst_files.size_with_long_side(size, min(max(size), ANIMATION_SIDE))
+    pictures = (frames[i]().resize(size, Image.Resampling.LANCZOS) for i in chosen)
+    with nst_files.whole_path(path) as part:
+        write = {".gif": write_gif, ".mp4": write_mp4}[path.suffix]
+        write(part, size, pictures, len(chosen), seconds)
+
+
+def write_gif(path, size, pictures, count, seconds):
+    """Pillow takes the pictures one by one, and keeps them with a byte a pixel."""
+    milliseconds = [10 * round(100 * seconds)] * (count - 1) + [1000 * HOLD_SECONDS]
+    first = next(pictures)
+    first.save(path, "GIF", save_all=True, append_images=pictures, duration=milliseconds, loop=0)
+
+
+def write_mp4(path, size, pictures, count, seconds):
+    even = [side + side % 2 for side in size]  # as H.264 in its common form wants them
+    writer = imageio_ffmpeg.write_frames(
+        str(path), even, fps=1 / seconds, quality=8, macro_block_size=1, output_params=["-f", "mp4"]
+    )
+    writer.send(None)
+    with contextlib.closing(writer):
+        for picture in pictures:
+            frame = np.asarray(picture)
+            frame = np.pad(frame, [(0, even[1] - size[1]), (0, even[0] - size[0]), (0, 0)], "edge")
+            writer.send(frame.tobytes())
+        for _ in range(round(HOLD_SECONDS / seconds)):
+            writer.send(frame.tobytes())

@@ -1,0 +1,336 @@
+"""What can be asked for: the Settings of a run, and how the command line says them.
+
+Each field of Settings is a flag: its type, default, bounds and line of help stand here once, and argparse
+is made from them. What needs a look at a file is checked by nst_job.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import pathlib
+import re
+import sys
+import typing
+
+import nst_files
+from nst_files import InputError, reason
+
+MAT = pathlib.Path("pretrained-model", "imagenet-vgg-verydeep-19.mat")
+LONGEST_SIDE = 65500  # libjpeg's limit
+BETWEEN_VALUES = "\0"  # which no word of a command line can hold
+
+
+def setting(default, help, at_least=None, above=None, at_most=None, choices=None, shapes_result=True, parse=None):
+    """A field of Settings: its default, its line of help, what is allowed, and whether the result hangs on it."""
+    bounds = {"at least": at_least, "above": above, "at most": at_most}
+    bounds = {word: bound for word, bound in bounds.items() if bound is not None}
+    metadata = {"help": help, "bounds": bounds, "choices": choices, "shapes_result": shapes_result, "parse": parse}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def layer(text):
+    """A convolution of VGG-19 and perhaps a weight, "conv4_2" or "conv4_2:0.5", as it was given."""
+    name, colon, weight = text.partition(":")
+    if not re.fullmatch("conv([12]_[12]|[345]_[1-4])", name):
+        raise argparse.ArgumentTypeError(f"{name!r} is no layer: VGG-19 has conv1_1 to conv5_4")
+    if colon and not re.fullmatch(r"\d+\.?\d*([eE][+-]?\d+)?|\.\d+", weight):
+        raise argparse.ArgumentTypeError(f"the weight in {text!r} must be a number, at least 0")
+    return text
+
+
+def shard(text):
+    """i/n, where i is 1 to n."""
+    if not re.fullmatch(r"[1-9]\d{0,5}/[1-9]\d{0,5}", text) or int(text.split("/")[0]) > int(text.split("/")[1]):
+        raise argparse.ArgumentTypeError(f"must be i/n, with i from 1 to n, not {text!r}")
+    return text
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All that decides a run. Each field is a flag; its default here is the only one there is."""
+
+    content_image_filename: str = setting("chelsea.jpg", "the picture to paint, a name in images/ or a path")
+    style_image_filename: tuple[str, ...] = setting(
+        ("night.jpg",), "the picture whose style to paint it in, found likewise, or several whose styles to mix"
+    )
+    style_weights: tuple[float, ...] = setting(
+        (), "weight of each of several styles, in their order; equal by default", at_least=0
+    )
+    style_scale: float = setting(
+        1.0,
+        "long side of the styles relative to the content's: below 1 finer strokes, above 1 broader ones",
+        above=0,
+        at_most=1000,
+    )
+    epochs: int = setting(200, "how many iterations to run", at_least=1, at_most=10**9, shapes_result=False)
+    print_every: int = setting(
+        20, "print the costs and save the picture at every so many iterations", at_least=1, at_most=10**9
+    )
+    alpha: float = setting(10.0, "weight of the content cost", at_least=0)
+    beta: float = setting(40.0, "weight of the style cost", at_least=0)
+    tv_weight: float = setting(
+        0.0, "weight of the picture's total variation per pixel: more of it is smoother", at_least=0
+    )
+    content_layers: tuple[str, ...] = setting(
+        ("conv4_2",), "layers of VGG-19 for the content cost, each with a weight if wanted, conv4_2:0.5", parse=layer
+    )
+    style_layers: tuple[str, ...] = setting(
+        ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
+        "layers for the style cost, likewise; without weights they share equally",
+        parse=layer,
+    )
+    pooling: str = setting(
+        "avg", "what the network's poolings take of four, avg, their average, or max", choices=("avg", "max")
+    )
+    normalize_gradients: bool = setting(
+        False, "scale each layer's gradient to unit L1 norm times its weight, so that layers pull alike"
+    )
+    learning_rate: float = setting(2.0, "Adam's step, about as many grey levels an iteration", above=0)
+    optimizer: str = setting(
+        "adam", "adam, or lbfgs, which needs fewer epochs for the same cost", choices=("adam", "lbfgs")
+    )
+    scales: int = setting(
+        1,
+        "sizes to paint in, coarse to fine, each half of the next; --epochs is for the coarsest, and halves with each",
+        at_least=1,
+        at_most=16,
+    )
+    init: str = setting(
+        "noise",
+        "the start: noise, the content and noise mixed; content; style, the first, filling the frame; random, noise",
+        choices=("noise", "content", "style", "random"),
+    )
+    init_image: str = setting("", "a picture to start from, found as the content is, filling the frame")
+    noise_ratio: float = setting(
+        0.6, "share of noise in --init noise, from 0 (the content itself) to 1", at_least=0, at_most=1
+    )
+    preserve_colors: str = setting(
+        "none",
+        "keep the content's colours: luminance, by painting light and dark alone, or histogram, by giving the"
+        " styles its colours first",
+        choices=("none", "luminance", "histogram"),
+    )
+    content_mask: str = setting(
+        "", "a picture of the content's shape, whose areas of one grey value are regions with a style of their own"
+    )
+    style_mask: tuple[str, ...] = setting(
+        (), "one for each style, likewise: where a region's style is taken from, by the same grey value"
+    )
+    image_size: int = setting(
+        400, "long side of the result in pixels, 0 for the content's own", at_least=0, at_most=LONGEST_SIDE
+    )
+    seed: int = setting(0, "seed of the noise: the same command paints the same picture", at_least=0)
+    weights: str = setting(
+        "", f"VGG-19 as a .mat or .h5 file, or 'imagenet' (downloaded), or 'random'; {MAT} if there is one, else random"
+    )
+    output_dir: str = setting("output", "folder for all that the run leaves", shapes_result=False)
+    animation: str = setting(
+        "none",
+        "make generated_image.gif or .mp4 of the start, the saved pictures and the result, of 10 seconds at the most",
+        choices=("none", "gif", "mp4"),
+        shapes_result=False,
+    )
+    tensorboard: str = setting("", "folder to write the costs and pictures to for TensorBoard", shapes_result=False)
+    quiet: bool = setting(False, "print errors alone", shapes_result=False)
+    settings: str = setting(
+        "",
+        "a settings.json, or a picture made by this program: run it again; what other flags say comes first",
+        shapes_result=False,
+    )
+    resume: bool = setting(
+        False,
+        "go on from the checkpoint in the output folder, with adam to the same bytes as if the run had never stopped"
+        " (lbfgs cannot promise that); more --epochs lengthen a finished run of one scale",
+        shapes_result=False,
+    )
+    batch: str = setting(
+        "",
+        "a CSV file with a job a row: its header names flags, for which the command line has the defaults",
+        shapes_result=False,
+    )
+    shard: str = setting(
+        "1/1",
+        "i/n: of a batch every n-th row alone, from the i-th, to share it between machines",
+        shapes_result=False,
+        parse=shard,
+    )
+
+
+FIELDS = {f"--{field.name}": field for field in dataclasses.fields(Settings)}
+# The settings that make a picture what it is.
+RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_result"]} | {"epochs"}
+
+
+def value_type(field):
+    """(the type of a field's value, or of each of its values; whether it takes several)."""
+    several = typing.get_args(field.type)
+    return (several[0], True) if several else (field.type, False)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors as InputError."""
+
+    def error(self, message):
+        raise InputError(message)
+
+
+def number(type, bounds):
+    """What argparse makes a number of, or tells that it cannot be: within the bounds, and never nan or inf."""
+    kind = "a whole number" if type is int else "a number"
+    allowed = " and ".join(f"{word} {bound}" for word, bound in bounds.items())
+
+    def parse(text):
+        try:
+            value = type(text)
+        except ValueError:
+            value = math.nan
+        within = (
+            value == value
+            and abs(value) != math.inf
+            and value >= bounds.get("at least", value)
+            and value <= bounds.get("at most", value)
+            and ("above" not in bounds or value > bounds["above"])
+        )
+        if not within:
+            raise argparse.ArgumentTypeError(f"must be {kind}, {allowed}, not {text!r}")
+        return value
+
+    return parse
+
+
+def several(parse):
+    """What argparse makes a tuple of."""
+    return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word)
+
+
+def parse_settings(argv=None, more=()):
+    """Settings from the command line, and more words as join_values gives them, which win. Raises InputError.
+
+    argparse's flags and help are made from the Settings themselves.
+    """
+    parser = Parser(
+        prog="nst_main.py",
+        description="Paints the content of one picture in the style of another, after Gatys, Ecker & Bethge 2015.",
+        epilog="Exit status: 0 painted, 1 the run failed, 2 a mistake in the command, 130 or 143 stopped by a signal.",
+        allow_abbrev=False,
+    )
+    for flag, field in FIELDS.items():
+        help = field.metadata["help"].replace("%", "%%")
+        if field.type is bool:
+            parser.add_argument(flag, action="store_true", help=help)
+            continue
+        type, takes_several = value_type(field)
+        parse = field.metadata["parse"] or (str if type is str else number(type, field.metadata["bounds"]))
+        word = type.__name__.upper()
+        default = " ".join(map(str, field.default)) if takes_several else field.default
+        parser.add_argument(
+            flag,
+            type=several(parse) if takes_several else parse,
+            default=field.default,
+            choices=field.metadata["choices"],
+            metavar=f"{word}..." if takes_several else word,
+            help=help + (f" (default: {default})" if default != "" else ""),
+        )
+    words = [*join_values(sys.argv[1:] if argv is None else argv), *more]
+    settings = Settings(**vars(parser.parse_args(words)))
+    if settings.settings:
+        recipe = read_recipe(settings.settings)["settings"]
+        settings = Settings(**vars(parser.parse_args([*to_words(recipe), *words])))
+    if fault := contradiction(settings):
+        raise InputError(fault)
+    return settings
+
+
+def join_values(argv):
+    """The arguments with "--flag value" as "--flag=value", so that a value may begin with a dash.
+
+    Flags that take several values have all up to the next flag, with BETWEEN_VALUES between them.
+    """
+    joined, words = [], list(argv)
+    while words:
+        word = words.pop(0)
+        if word in FIELDS and FIELDS[word].type is not bool and words:
+            values, takes_several = [words.pop(0)], value_type(FIELDS[word])[1]
+            while takes_several and words and not words[0].startswith("--") and words[0] != "-h":
+                values.append(words.pop(0))
+            word = f"{word}={BETWEEN_VALUES.join(values)}"
+        joined.append(word)
+    return joined
+
+
+def to_words(values):
+    """{name: value} as join_values gives them."""
+    words = []
+    for name, value in values.items():
+        if isinstance(value, bool):
+            words += [f"--{name}"] if value else []
+        else:
+            words.append(f"--{name}={BETWEEN_VALUES.join(map(str, value)) if isinstance(value, list) else value}")
+    return words
+
+
+def cell_words(name, cell):
+    """The words for a cell of a batch's column; several values have semicolons between them."""
+    field = FIELDS[f"--{name}"]
+    if field.type is bool:
+        if cell.lower() not in ("true", "false"):
+            raise InputError(f"argument --{name}: must be true or false, not {cell!r}")
+        return to_words({name: cell.lower() == "true"})
+    return to_words({name: cell.split(";") if value_type(field)[1] else cell})
+
+
+def read_recipe(path):
+    """The recipe in a settings.json or a picture, {"settings": {name: value}, "sha256": ..., ...}.
+
+    Raises InputError where there is none.
+    """
+    try:
+        with open(path, "rb") as file:
+            is_text = file.read(1) == b"{"
+    except OSError as error:
+        raise InputError(f"argument --settings: {path}: cannot be read ({reason(error)})") from error
+    try:
+        recipe = json.loads(pathlib.Path(path).read_text("utf-8") if is_text else nst_files.read_comment(path))
+        if not (recipe["settings"].keys() <= RECIPE and isinstance(recipe["sha256"], dict)):
+            raise ValueError("unknown settings")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"argument --settings: {path}: neither a settings.json nor a picture with the settings of this program"
+        ) from error
+    return recipe
+
+
+def contradiction(settings):
+    """What in the settings means nothing together, in one line, or None; of a batch each job is asked."""
+    if settings.batch:
+        return None
+    if settings.shard != Settings.shard:
+        return "argument --shard: is for --batch alone"
+    styles = len(settings.style_image_filename)
+    for name in ("style_image_filename", "content_layers", "style_layers"):
+        values = getattr(settings, name)
+        names = [value.partition(":")[0] for value in values]
+        if not values:
+            return f"argument --{name}: at least one is needed"
+        if name != "style_image_filename" and len(set(names)) < len(names):
+            return f"argument --{name}: {max(names, key=names.count)} is there twice; give it once, with its weight"
+    if settings.alpha == settings.beta == 0:
+        return "arguments --alpha and --beta: one of them must be above 0"
+    if settings.style_weights and len(settings.style_weights) != styles:
+        return f"argument --style_weights: {len(settings.style_weights)} for {styles} of --style_image_filename"
+    if settings.style_weights and not any(settings.style_weights):
+        return "argument --style_weights: one of them must be above 0"
+    if bool(settings.content_mask) != bool(settings.style_mask):
+        return "arguments --content_mask and --style_mask: one needs the other"
+    if settings.style_mask and len(settings.style_mask) != styles:
+        return f"argument --style_mask: {len(settings.style_mask)} for {styles} of --style_image_filename; one for each"
+    if settings.init_image and settings.init != Settings.init:
+        return f"arguments --init_image and --init {settings.init}: there is one start; leave one of them out"
+    if (settings.init_image or settings.init != "noise") and settings.noise_ratio not in (0, Settings.noise_ratio):
+        return "argument --noise_ratio: is for --init noise alone"
+    if settings.optimizer == "lbfgs" and settings.learning_rate != Settings.learning_rate:
+        return "argument --learning_rate: is for --optimizer adam alone; lbfgs finds its own steps"
+    if settings.optimizer == "lbfgs" and settings.normalize_gradients:
+        return "argument --normalize_gradients: is for --optimizer adam alone; lbfgs needs the cost's own gradient"
+    return None

@@ -1,0 +1,252 @@
+"""Many pictures in one command: rows, faults, failures, kills, shards."""
+
+import csv
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+import nst_main
+import nst_run
+import nst_utils as nst
+from conftest import ROOT
+
+
+@pytest.fixture
+def batch(inputs, tmp_path, monkeypatch, capsys):
+    """batch(text, *flags): run jobs.csv of that text in tmp_path: (exit status, output, errors, rows of batch.csv)."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("content.png", "style.png", "thin.mat"):
+        shutil.copy(inputs / name, tmp_path)
+    Image.open("style.png").rotate(180).save("other.png")
+
+    def run(text, *flags):
+        (tmp_path / "jobs.csv").write_text(text, "utf-8")
+        status = nst_main.main([*map(str, DEFAULTS), *map(str, flags)])
+        return status, *capsys.readouterr(), report(tmp_path / "output" / "batch.csv")
+
+    return run
+
+
+DEFAULTS = [
+    *("--batch", "jobs.csv", "--content_image_filename", "content.png", "--style_image_filename", "style.png"),
+    *("--weights", "thin.mat", "--image_size", 0, "--epochs", 3, "--print_every", 2),
+]
+
+
+def report(path):
+    if not path.exists():
+        return None
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def left(folder):
+    """{path: bytes} of what the jobs left, checkpoints aside."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.parent != folder)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.suffix != ".npz"}
+
+
+def column(rows, name):
+    return [row[name] for row in rows]
+
+
+FOUR = """content_image_filename,style_image_filename,beta,style_weights,output_dir
+content.png,style.png,,,
+content.png,other.png,80,,
+other.png,style.png;content.png,,1;3,
+style.png,other.png,,,output/mine é
+"""
+FOLDERS = ["content-style", "content-other", "other-style+content", "mine é"]
+
+
+def test_each_row_is_painted_as_by_a_command_of_its_own(batch, tmp_path):
+    status, printed, told, rows = batch(FOUR)
+    assert (status, told) == (0, "")
+    assert column(rows, "status") == ["done"] * 4 and column(rows, "line") == ["2", "3", "4", "5"]
+    assert [pathlib.Path(folder).name for folder in column(rows, "output_dir")] == FOLDERS
+    assert [path.name for path in sorted((tmp_path / "output").iterdir()) if path.is_dir()] == sorted(FOLDERS)
+    assert "Job 3 of 4, line 4: output/other-style+content\n" in printed and "\n4 done: output/batch.csv\n" in printed
+    for row in rows:
+        costs = list(csv.DictReader(open(tmp_path / row["output_dir"] / "costs.csv")))[-1]  # noqa: SIM115
+        assert {name: row[name] for name in costs if name != "iteration"} == {
+            name: costs[name] for name in costs if name != "iteration"
+        }
+        assert float(row["seconds"]) > 0
+    flags = ["--content_image_filename", "other.png", "--style_image_filename", "style.png", "content.png"]
+    single = [*map(str, DEFAULTS[6:]), *flags, "--style_weights", "1", "3", "--output_dir", "alone/other-style+content"]
+    assert nst_main.main(single) == 0
+    batch_left = left(tmp_path / "output")
+    for name, content in left(tmp_path / "alone").items():
+        assert batch_left[name] == content, name
+
+
+def test_the_network_is_loaded_once(batch, monkeypatch):
+    built = []
+    build_model = nst.build_model
+    nst_run.load_vgg_model.cache_clear()
+    monkeypatch.setattr(nst, "build_model", lambda *words: built.append(1) or build_model(*words))
+    assert batch(FOUR)[0] == 0
+    assert len(built) == 1
+
+
+def test_a_job_that_fails_is_told_and_the_next_one_runs(batch, tmp_path):
+    (tmp_path / "wrong.mat").write_text("no weights")
+    text = """weights,learning_rate,output_dir
+,,
+wrong.mat,,output/wrong
+,1e38,output/diverges
+,,
+,,output/last
+"""
+    status, printed, told, rows = batch(text, "--noise_ratio", 0)
+    assert status == 1
+    assert column(rows, "status") == ["done", "failed", "failed", "skipped", "done"]
+    wrong, diverges = told.splitlines()
+    assert wrong.startswith("nst_main.py: error: line 3: weights wrong.mat: ")
+    assert diverges.startswith("nst_main.py: error: line 4: the cost is not finite at iteration 0; lower")
+    assert "weights wrong.mat" in rows[1]["message"] and rows[1]["total_cost"] == ""
+    assert "2 done, 2 failed, 1 skipped: output/batch.csv" in printed
+    assert (tmp_path / "output" / "last" / "generated_image.jpg").exists()
+
+
+def test_an_unforeseen_failure_of_a_job_does_not_end_the_batch(batch, monkeypatch):
+    made = nst_run.make_scale
+    failed = []
+
+    def make_scale(*words):
+        if not failed:
+            failed.append(1)
+            raise ZeroDivisionError("by chance")
+        return made(*words)
+
+    monkeypatch.setattr(nst_run, "make_scale", make_scale)
+    status, _, told, rows = batch(FOUR)
+    assert (status, column(rows, "status")) == (1, ["failed", "done", "done", "done"])
+    assert told == "nst_main.py: error: line 2: ZeroDivisionError: by chance\n"
+
+
+def test_every_fault_is_told_with_its_line_before_any_work(batch, tmp_path):
+    text = """content_image_filename,beta,epochs,normalize_gradients
+content.png,much,,
+no.png,,,
+content.png,1,2,yes
+content.png,5,2,true,more
+content.png,5,0,
+style.png,5,,
+style.png,6,,
+"""
+    status, printed, told, rows = batch(text)
+    assert (status, printed, rows) == (2, "", None) and not (tmp_path / "output").exists()
+    expected = [
+        "line 2: argument --beta: must be a number, at least 0, not 'much'",
+        "line 3: no.png: cannot be read (No such file or directory)",
+        "line 4: argument --normalize_gradients: must be true or false, not 'yes'",
+        "line 5: it has more cells than the header",
+        "line 6: argument --epochs: must be a whole number, at least 1 and at most 1000000000, not '0'",
+        "line 8: its folder output/style-style is line 7's too; give it an output_dir",
+    ]
+    assert told.splitlines() == [f"nst_main.py: error: jobs.csv {fault}" for fault in expected]
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("colour\nred\n", "jobs.csv: its header has 'colour', which is none of content_image_filename, "),
+        ("beta,resume\n1,true\n", "jobs.csv: its header has 'resume', which is none of"),
+        ("beta\n", "jobs.csv: no jobs; it needs a header of flags and a row for each job"),
+        ("", "jobs.csv: no jobs"),
+        ('beta\n"1\n', "jobs.csv: cannot be read (unexpected end of data)"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_told(batch, text, told):
+    status, printed, error, _ = batch(text)
+    assert (status, printed, error.count("\n")) == (2, "", 1)
+    assert error.startswith(f"nst_main.py: error: argument --batch: {told}")
+
+
+def test_resume_skips_what_is_done(batch, tmp_path):
+    batch(FOUR)
+    before = left(tmp_path / "output")
+    shutil.rmtree(tmp_path / "output" / "content-other")
+    status, _, told, rows = batch(FOUR, "--resume")
+    assert (status, column(rows, "status")) == (0, ["skipped", "done", "skipped", "skipped"])
+    assert told.count("\n") == 1 and "nothing to resume in output/content-other" in told
+    assert all(float(row["total_cost"]) > 0 for row in rows)
+    assert left(tmp_path / "output") == before
+
+
+def test_two_shards_are_one_batch_and_share_no_folder(batch, tmp_path):
+    text = FOUR + "content.png,style.png,,,\n"  # the first once more: whose it is, it is skipped
+    batch(text)
+    whole = left(tmp_path / "output")
+    folders = []
+    for shard in "1/2", "2/2":
+        shutil.rmtree(tmp_path / "output")
+        assert batch(text, "--shard", shard)[0] == 0
+        rows = report(tmp_path / "output" / f"batch-{shard.replace('/', '-of-')}.csv")
+        done = [row for row in rows if row["status"] == "done"]
+        folders.append({row["output_dir"] for row in done})
+        assert {path.name for path in (tmp_path / "output").iterdir() if path.is_dir()} == {
+            pathlib.Path(folder).name for folder in folders[-1]
+        }
+        whole = {name: content for name, content in whole.items() if left(tmp_path / "output").get(name) != content}
+    assert not whole and not folders[0] & folders[1] and len(folders[0]) == len(folders[1]) == 2
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_a_shard_is_i_of_n(batch, shard):
+    status, _, told, _ = batch(FOUR, "--shard", shard)
+    assert (status, told) == (
+        2,
+        f"nst_main.py: error: argument --shard: must be i/n, with i from 1 to n, not {shard!r}\n",
+    )
+
+
+def test_tensorboard_has_a_folder_for_each_job(batch, tmp_path):
+    assert batch(FOUR, "--tensorboard", "board", "--epochs", 1)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "board").iterdir()) == sorted(FOLDERS)
+
+
+def begin(tmp_path, *flags):
+    """The batch as a process of its own, its second job under way."""
+    command = [sys.executable, ROOT / "nst_main.py", *DEFAULTS, *flags]
+    process = subprocess.Popen(
+        [str(word) for word in command], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("Job 2"):
+            break
+    process.stdout.readline()
+    time.sleep(0.1)
+    return process
+
+
+@pytest.mark.slow
+def test_a_killed_and_a_stopped_batch_are_resumed_to_the_same_bytes(batch, tmp_path, capsys):
+    flags = ("--epochs", 60)
+    batch(FOUR, *flags)
+    whole = left(tmp_path / "output")
+    shutil.rmtree(tmp_path / "output")
+
+    process = begin(tmp_path, *flags)
+    process.kill()
+    process.wait()
+    assert (tmp_path / "output" / "content-style" / "generated_image.jpg").exists()
+    assert not (tmp_path / "output" / "mine é").exists()
+
+    shutil.rmtree(tmp_path / "output" / "content-style")
+    process = begin(tmp_path, *flags, "--resume")
+    process.send_signal(signal.SIGINT)
+    printed, told = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped after iteration" in told.splitlines()[-1]
+    assert "1 done, 1 stopped: output/batch.csv" in printed
+
+    status, _, _, rows = batch(FOUR, *flags, "--resume")
+    assert (status, column(rows, "status")) == (0, ["skipped", "done", "done", "done"])
+    assert left(tmp_path / "output") == whole

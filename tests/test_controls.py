@@ -1,0 +1,399 @@
+"""The controls: several styles, layers, regions, colours, smoothness, the start; each is held to what it means."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import nst_colours
+import nst_job
+import nst_run
+import nst_settings
+import nst_utils as nst
+import recipe
+from nst_cost import Cost, Style, Terms
+
+HEIGHT, WIDTH = 150, 170  # small, and yet two windows where a test wants them
+
+
+def picture(seed, height=HEIGHT, width=WIDTH):
+    return nst.reshape_and_normalize_image(recipe.picture(seed, height, width))
+
+
+C, A, B, G = (picture(seed) for seed in (1, 2, 3, 4))
+halves = np.repeat([[0] * 80 + [255] * 90], HEIGHT, axis=0)
+
+
+@pytest.fixture(scope="module")
+def model(inputs):
+    """The thin VGG-19 with two content layers."""
+    return nst.load_vgg_model(inputs / "thin.mat", ("conv2_2", "conv4_2", *dict(nst.STYLE_LAYERS)))
+
+
+@pytest.fixture
+def evaluate(model):
+    """evaluate(styles, terms, regions): the costs of G and their gradient, in numpy."""
+
+    def run(styles, terms=Terms(), regions=None, of=G):  # noqa: B008
+        costs, gradient = Cost(model, C, styles, terms, epochs=1, regions=regions)(tf.constant(of))
+        return {name: float(cost) for name, cost in costs.items()}, np.asarray(gradient)
+
+    return run
+
+
+def same(one, other, rtol=1e-5):
+    for name in one[0]:
+        assert one[0][name] == pytest.approx(other[0][name], rel=rtol)
+    np.testing.assert_allclose(one[1], other[1], atol=rtol * np.abs(one[1]).max())
+
+
+# --- Several styles -----------------------------------------------------------------------------------------
+
+
+def test_a_style_of_weight_0_does_not_count(evaluate):
+    same(evaluate([Style(A, 1), Style(B, 0)]), evaluate([Style(A)]))
+
+
+def test_two_equal_styles_are_one(evaluate):
+    same(evaluate([Style(A, 0.3), Style(A, 0.7)]), evaluate([Style(A)]))
+
+
+def test_style_costs_add_up_by_weight(evaluate):
+    a, b, both = evaluate([Style(A)]), evaluate([Style(B)]), evaluate([Style(A, 0.25), Style(B, 0.75)])
+    assert a[0]["style"] != pytest.approx(b[0]["style"], rel=0.05)
+    assert both[0]["style"] == pytest.approx(0.25 * a[0]["style"] + 0.75 * b[0]["style"], rel=1e-5)
+
+
+def test_any_number_of_styles_takes_one_pass_forward_and_one_back(model):
+    def convolutions(styles):
+        cost = Cost(model, C, styles, Terms(), epochs=1)
+        words = tf.constant(G), cost.a_C, cost.guides, cost.aims, cost.weights, False
+        graph = cost.frame.evaluate.get_concrete_function(*words).graph
+        types = [operation.type for operation in graph.get_operations()]
+        return types.count("Conv2D"), types.count("Conv2DBackpropInput")
+
+    assert convolutions([Style(A)]) == convolutions([Style(A), Style(B), Style(C)]) == (13, 13)
+
+
+@pytest.mark.parametrize("weights, shares", [((), (0.5, 0.5)), ((3, 1), (0.75, 0.25)), ((0, 2), (0, 1))])
+def test_style_weights_are_normalized_and_equal_by_default(prepared, inputs, weights, shares):
+    styles = str(inputs / "style.png"), str(inputs / "content.png")
+    assert prepared(style_image_filename=styles, style_weights=weights).style_weights == list(shares)
+
+
+@pytest.mark.parametrize("scale, size", [(1.0, (40, 31)), (0.5, (20, 16)), (2.5, (100, 78))])
+def test_style_scale_is_of_the_contents_long_side(prepared, scale, size):
+    assert prepared(style_scale=scale).styles[0].image.size == size
+
+
+# --- Layers -----------------------------------------------------------------------------------------------------
+
+
+def test_layer_weights_scale_linearly(evaluate):
+    def style_cost(*layers):
+        return evaluate([Style(A)], Terms(style_layers=layers))[0]["style"]
+
+    def content_cost(*layers):
+        return evaluate([Style(A)], Terms(content_layers=layers))[0]["content"]
+
+    for cost, one, other in (style_cost, "conv1_1", "conv4_1"), (content_cost, "conv2_2", "conv4_2"):
+        alone = cost((one, 1)), cost((other, 1))
+        assert cost((one, 0.5), (other, 3)) == pytest.approx(0.5 * alone[0] + 3 * alone[1], rel=1e-5)
+
+
+def test_the_default_layers_are_the_papers(prepared):
+    assert prepared().style_layers == nst.STYLE_LAYERS
+    assert prepared().content_layers == ((nst.CONTENT_LAYER, 1),)
+    assert prepared(style_layers=("conv1_2", "conv3_4:0.3")).style_layers == (("conv1_2", 0.5), ("conv3_4", 0.3))
+
+
+def test_max_pooling_takes_the_maximum(inputs):
+    weights = nst.read_weights(inputs / "thin.mat")
+    image = picture(1, 15, 20)
+    seen = nst.build_model(weights, ("conv1_2", "conv2_1"), pooling="max")(image)
+    kernel, bias = weights["conv2_1"]
+    pooled = tf.nn.max_pool2d(seen["conv1_2"], 2, 2, "SAME")
+    np.testing.assert_allclose(seen["conv2_1"], tf.nn.relu(tf.nn.conv2d(pooled, kernel, 1, "SAME") + bias), rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["conv1_1", "conv3_1"])
+def test_a_normalized_gradient_has_the_norm_of_its_weight(model, evaluate, layer):
+    """One style layer alone: the picture's gradient is that of the plain cost, over the L1 norm in the layer."""
+    terms = Terms(alpha=0, beta=40, style_layers=((layer, 0.5),))
+    _, plain = evaluate([Style(A)], terms)
+    a_G, a_S = tf.constant(model(G)[layer]), model(A)[layer]
+    with tf.GradientTape() as tape:
+        tape.watch(a_G)
+        J = 40 * 0.5 * nst.compute_layer_style_cost(a_S, a_G)
+    norm = np.abs(tape.gradient(J, a_G)).sum()
+    _, normalized = evaluate([Style(A)], terms._replace(normalize_gradients=True))
+    np.testing.assert_allclose(normalized, plain * (40 * 0.5 / norm), atol=1e-5 * np.abs(normalized).max())
+
+
+def test_normalized_gradients_of_layers_add_up(evaluate):
+    terms = Terms(
+        content_layers=(("conv2_2", 0.5), ("conv4_2", 2)),
+        style_layers=(("conv2_1", 1), ("conv4_2", 0.3)),
+        normalize_gradients=True,
+    )
+    parts = [terms._replace(beta=0, content_layers=(layer,)) for layer in terms.content_layers]
+    parts += [terms._replace(alpha=0, style_layers=(layer,)) for layer in terms.style_layers]
+    together = evaluate([Style(A)], terms)[1]
+    apart = sum(evaluate([Style(A)], part)[1] for part in parts)
+    np.testing.assert_allclose(apart, together, atol=1e-5 * np.abs(together).max())
+
+
+# --- Regions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["plain", "windows"])
+def test_masks_of_one_region_are_no_mask(evaluate, see, way):
+    see(way)
+    everywhere = np.full((HEIGHT, WIDTH), 7)
+    same(evaluate([Style(A, 1, everywhere)], regions=everywhere), evaluate([Style(A)]))
+
+
+def test_regions_are_compared_each_to_its_own(model, evaluate):
+    """In conv1_1, whose guides are the masks themselves: each region's Gram matrix by hand, its cost by its area."""
+    terms = Terms(style_layers=(("conv1_1", 1),))
+    style_regions = halves.T[:HEIGHT, :HEIGHT].copy()
+    S = picture(5, HEIGHT, HEIGHT)
+    costs, _ = evaluate([Style(S, 1, style_regions)], terms, halves)
+    expected = 0
+    for region in (0, 255):
+        grams = []
+        for image, regions in (S, style_regions), (G, halves):
+            F = model(image)["conv1_1"].numpy()[0][regions == region].astype(float)
+            grams.append(F.T @ F / len(F))
+        area = (halves == region).mean()
+        expected += area * ((grams[0] - grams[1]) ** 2).sum() / (4 * len(grams[0]) ** 2)
+    assert costs["style"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_style_in_one_region_leaves_the_other_alone(evaluate):
+    """Two styles, each in a region of its own, and all the weight on the left one."""
+    left, right = np.zeros((HEIGHT, WIDTH), int), np.full((HEIGHT, WIDTH), 255)
+    terms = Terms(alpha=0, style_layers=(("conv1_1", 1),))  # a layer that sees one pixel around
+    styles = [Style(A, 1, left), Style(B, 0, right)]
+    costs, gradient = evaluate(styles, terms, halves)
+    assert costs["style"] > 0 and np.abs(gradient[:, :, :80]).max() > 0
+    assert not gradient[:, :, 81:].any()
+    other = G.copy()
+    other[:, :, 81:] = C[:, :, 81:]
+    assert evaluate(styles, terms, halves, of=other)[0]["style"] == costs["style"]
+    assert evaluate([Style(A, 0, left), Style(B, 0, right)], terms, halves)[0]["style"] == 0
+
+
+def test_guides_shrink_with_the_layers_and_have_unit_length():
+    guides = nst.guide(halves == 0, ("conv1_1", "conv2_1", "conv5_1"))
+    assert {name: T.shape[1:3] for name, T in guides.items()} == {
+        "conv1_1": (150, 170),
+        "conv2_1": (75, 85),
+        "conv5_1": (10, 11),
+    }
+    for T in guides.values():
+        assert np.square(T).sum() == pytest.approx(1, rel=1e-5)
+        assert T[0, 0, 0, 0] > 0 and T[0, 0, -1, 0] == 0
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_windows_and_whole_agree_with_every_control(evaluate, see, normalize):
+    styles = [Style(A, 0.6, halves), Style(B, 0.4, np.zeros((HEIGHT, WIDTH), int))]
+    terms = Terms(3, 50, (("conv2_2", 0.5), ("conv4_2", 1)), (("conv2_1", 1), ("conv4_2", 2)), 0.1, normalize)
+    results = []
+    for way in ("plain", "windows"):
+        see(way)
+        results.append(evaluate(styles, terms, halves))
+    same(*results)
+
+
+# --- Smoothness -------------------------------------------------------------------------------------------------
+
+
+def test_total_variation_of_a_constant_is_0_and_of_a_ramp_its_square():
+    assert float(nst.total_variation(tf.fill((1, 5, 7, 3), 50.0))) == 0
+    ramp = tf.ones((1, 5, 1, 3)) * tf.reshape(3.0 * tf.range(7.0), (1, 1, 7, 1))
+    assert float(nst.total_variation(ramp)) == pytest.approx(3 * 3**2 * 6 / 7)
+    assert float(nst.total_variation(tf.tile(ramp, (1, 4, 1, 1)))) == pytest.approx(3 * 3**2 * 6 / 7)
+
+
+def test_total_variation_joins_the_cost_and_its_gradient(evaluate):
+    (without, gradient), (with_it, both) = evaluate([Style(A)]), evaluate([Style(A)], Terms(tv_weight=2.5))
+    assert list(with_it) == [*without, "tv"]
+    assert with_it["tv"] == pytest.approx(float(nst.total_variation(tf.constant(G))), rel=1e-5)
+    assert with_it["total"] == pytest.approx(without["total"] + 2.5 * with_it["tv"], rel=1e-6)
+    pixel = G[0, 60, 60, 1] * 4 - G[0, 59, 60, 1] - G[0, 61, 60, 1] - G[0, 60, 59, 1] - G[0, 60, 61, 1]
+    assert (both - gradient)[0, 60, 60, 1] == pytest.approx(2.5 * 2 * pixel / (HEIGHT * WIDTH), rel=1e-3, abs=1e-6)
+
+
+def test_a_run_with_total_variation_tells_its_cost(paint_here, tmp_path):
+    assert "tv cost = " in paint_here("--tv_weight", 3, "--epochs", 1)[1]
+    header, row = (tmp_path / "output" / "costs.csv").read_text().splitlines()
+    assert header == "iteration,total_cost,content_cost,style_cost,tv_cost"
+    total, content, style, tv = map(float, row.split(",")[1:])
+    assert total == pytest.approx(10 * content + 40 * style + 3 * tv, rel=1e-6)
+
+
+# --- The start --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(inputs):
+    """prepared(**settings): the checked Job of the small inputs."""
+
+    def prepare(**changes):
+        names = {
+            "content_image_filename": str(inputs / "content.png"),
+            "style_image_filename": (str(inputs / "style.png"),),
+            "weights": str(inputs / "thin.mat"),
+            "image_size": 0,
+        }
+        return nst_job.prepare(dataclasses.replace(nst_settings.Settings(), **{**names, **changes}))
+
+    return prepare
+
+
+def start(job):
+    return nst_run.make_scale(0, job, model=None).start(None)
+
+
+def test_init_says_where_the_picture_starts(prepared, inputs, tmp_path):
+    C = nst.reshape_and_normalize_image(Image.open(inputs / "content.png"))
+    np.testing.assert_array_equal(start(prepared(init="content", noise_ratio=0)), C)
+    np.testing.assert_array_equal(start(prepared(init="content")), C)
+    np.testing.assert_array_equal(start(prepared()), nst.generate_noise_image(C, 0.6, 0))
+    np.testing.assert_array_equal(start(prepared(init="random")), nst.generate_noise_image(C, 1, 0))
+    Image.new("RGB", (100, 100), (10, 200, 30)).save(tmp_path / "green.png")
+    green = start(prepared(init_image=str(tmp_path / "green.png")))
+    np.testing.assert_array_equal(green[0, 0, 0] + nst.MEANS, [10, 200, 30])
+    style = start(prepared(init="style"))
+    assert green.shape == style.shape == C.shape
+    styled, plain = (nst.to_pixels(image).astype(int) for image in (style, C))
+    shown = np.asarray(Image.open(inputs / "style.png").resize((40, 31), Image.Resampling.LANCZOS))[:30]
+    assert np.abs(styled - shown).mean() < np.abs(styled - plain).mean() / 5
+
+
+# --- Colours ----------------------------------------------------------------------------------------------------
+
+
+def test_luminance_keeps_the_contents_chroma(paint_here, tmp_path, inputs, pixels):
+    flags = ("--preserve_colors", "luminance", "--scales", 2, "--print_every", 1, "--epochs", 8)
+    assert paint_here(*flags)[0] == 0
+    content, painted = pixels(inputs / "content.png"), pixels(tmp_path / "output" / "11.png")
+    np.testing.assert_array_equal(np.diff(painted, axis=2), np.diff(content, axis=2))
+    assert np.abs(painted - content).mean() > 3
+    small = np.asarray(Image.open(inputs / "content.png").resize((20, 15), Image.Resampling.LANCZOS)).astype(int)
+    np.testing.assert_array_equal(np.diff(pixels(tmp_path / "output" / "0.png"), axis=2), np.diff(small, axis=2))
+
+
+def test_luminance_is_painted_in_grey_of_the_contents_mean_and_deviation():
+    content, style = (recipe.picture(seed, 30, 40).astype(float) for seed in (1, 2))
+    grey, matched = nst_colours.paint_with("luminance", content, style)
+    for image in grey, matched:
+        assert (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all()
+    expected = content @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(grey[..., 0], expected)
+    assert matched.mean() == pytest.approx(expected.mean()) and matched.std() == pytest.approx(expected.std())
+
+
+def test_histogram_gives_the_contents_mean_and_covariance():
+    content, style = (recipe.picture(seed, 30, 40).astype(float) for seed in (1, 2))
+    kept, matched = nst_colours.paint_with("histogram", content, style)
+    assert kept is content and matched.shape == style.shape
+    C, S = (image.reshape(-1, 3) for image in (content, matched))
+    np.testing.assert_allclose(S.mean(0), C.mean(0), rtol=1e-3)
+    np.testing.assert_allclose(np.cov(S.T), np.cov(C.T), rtol=1e-3)
+
+
+def test_a_style_without_colours_is_matched_as_far_as_it_goes():
+    content = recipe.picture(1, 30, 40).astype(float)
+    for grey in np.full((30, 40, 3), 99.0), np.repeat(recipe.picture(2, 30, 40)[..., :1], 3, axis=2):
+        for how in "luminance", "histogram":
+            matched = nst_colours.paint_with(how, content, grey)[1]
+            assert np.isfinite(matched).all()
+            assert matched.mean() == pytest.approx(nst_colours.paint_with(how, content)[0].mean(), rel=1e-3)
+
+
+# --- As flags -----------------------------------------------------------------------------------------------------
+
+
+def test_naming_every_default_changes_no_byte(paint_here, tmp_path, inputs, command):
+    given = {flag.removeprefix("--") for flag in command()[2::2]} | {"output_dir"}
+    fields = [field for field in dataclasses.fields(nst_settings.Settings) if field.name not in given]
+    defaults = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields}
+    named = nst_settings.to_words(defaults)
+    assert {"--tv_weight=0.0", "--style_layers=conv1_1\0conv2_1\0conv3_1\0conv4_1\0conv5_1"} < set(named)
+    assert paint_here(*named, "--output_dir", "all")[0] == paint_here("--output_dir", "none")[0] == 0
+    for path in (tmp_path / "none").iterdir():
+        assert (tmp_path / "all" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.fixture
+def masks(tmp_path):
+    """Masks of two regions for content.png, style.png and once more the content."""
+    for name, (width, height) in {"c": (40, 30), "s": (36, 28), "half": (20, 15)}.items():
+        mask = np.zeros((height, width), "uint8")
+        mask[:, width // 2 :] = 200
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    Image.new("L", (40, 30), 200).save(tmp_path / "all200.png")
+    Image.new("L", (36, 28), 200).save(tmp_path / "s200.png")
+    return tmp_path
+
+
+EVERYTHING = [
+    *("--style_weights", 2, 1, "--style_scale", 0.8, "--content_layers", "conv3_2:0.5", "conv4_2", "--tv_weight", 0.01),
+    *("--style_layers", "conv1_2", "conv3_1:0.4", "--pooling", "max", "--init", "style"),
+    *("--preserve_colors", "luminance", "--content_mask", "half.png", "--style_mask", "s.png", "all200.png"),
+]
+
+
+@pytest.mark.parametrize("way", ["plain", "windows, winograd"])
+@pytest.mark.parametrize("optimizer", [("lbfgs",), ("adam", "--normalize_gradients")], ids=["lbfgs", "adam"])
+def test_controls_work_together_and_are_resumed(paint_here, masks, inputs, see, way, optimizer):
+    see(way)
+    flags = ["--style_image_filename", inputs / "style.png", inputs / "content.png", *EVERYTHING]
+    flags += ["--optimizer", *optimizer, "--scales", 2, "--epochs", 4, "--image_size", 260 if "windows" in way else 0]
+    status, printed, told = paint_here(*flags, "--print_every", 1)
+    assert (status, told) == (0, "") and printed.count("tv cost") == 6
+    rows = (masks / "output" / "costs.csv").read_text().splitlines()
+    assert paint_here(*flags, "--print_every", 1, "--resume")[:2] == (
+        0,
+        "Finished already: output/generated_image.jpg\n",
+    )
+    assert (masks / "output" / "costs.csv").read_text().splitlines() == rows
+
+
+def test_resume_knows_another_control(paint_here, masks):
+    paint_here("--content_mask", "c.png", "--style_mask", "s.png")
+    status, _, told = paint_here("--resume")
+    assert status == 2 and "was made with another --content_mask" in told
+    paint_here()
+    for flags in (["--pooling", "max"], ["--style_layers", "conv1_1"], ["--init", "style"], ["--tv_weight", 1]):
+        status, _, told = paint_here("--resume", *flags)
+        assert status == 2 and f"was made with another {flags[0]}" in told
+
+
+def mask_mistakes():
+    two = ["--content_mask", "c.png", "--style_mask", "s.png"]
+    yield [*two[:3], "s200.png"], "c.png: its region of grey value 0 has no style; the style masks have 200"
+    yield (
+        ["--content_mask", "all200.png", "--style_mask", "s.png"],
+        "s.png: its region of grey value 0 is not in all200.png, which has 200",
+    )
+    yield ["--content_mask", "square.png", *two[2:]], "square.png: a mask has the shape of its picture, these are 30 x"
+    yield (
+        ["--content_mask", "smooth.png", *two[2:]],
+        "smooth.png: 40 grey values, and a mask may have 16; draw it without",
+    )
+    yield ["--content_mask", "no.png", *two[2:]], "no.png: cannot be read"
+
+
+@pytest.mark.parametrize("flags, told", list(mask_mistakes()))
+def test_a_mask_that_does_not_fit_is_told_in_one_line(paint_here, masks, flags, told):
+    Image.new("L", (30, 30)).save(masks / "square.png")
+    Image.fromarray(np.repeat([np.arange(40, dtype="uint8")], 30, axis=0)).save(masks / "smooth.png")
+    status, printed, error = paint_here(*flags)
+    assert (status, printed) == (2, "") and error.count("\n") == 1 and told in error
+    assert not (masks / "output").exists()
