@@ -21,6 +21,11 @@ from nst_settings import FIELDS, Settings, cell_words, parse_settings
 
 OF_THE_COMMAND = ("batch", "shard", "settings", "resume", "quiet")  # flags that are no row's
 COSTS = ("total", "content", "style", "tv")
+COLUMNS = (
+    *("line", "content_image_filename", "style_image_filename", "output_dir", "status", "seconds"),
+    *(f"{name}_cost" for name in COSTS),
+    "message",
+)
 
 
 class Row(NamedTuple):
@@ -42,14 +47,16 @@ def run(command, argv, stop, import_run):
     rows = rows[shard - 1 :: of]
     name = "batch.csv" if of == 1 else f"batch-{shard}-of-{of}.csv"
     report = Report(pathlib.Path(command.output_dir, name))
-    paint = import_run().paint
-    try:
-        for number, row in enumerate(rows, 1):
-            paint_row(row, f"Job {number} of {len(rows)}, line {row.line}", paint, report, stop)
-    finally:
-        if not command.quiet:
-            report.tell()
-    return 1 if report.count["failed"] else 0
+    with nst_files.locked(report.path.parent, f".{name}.lock"):
+        report.write()
+        paint = import_run().paint if rows else None
+        try:
+            for number, row in enumerate(rows, 1):
+                paint_row(row, f"Job {number} of {len(rows)}, line {row.line}", paint, report, stop)
+        finally:
+            if not command.quiet:
+                report.tell()
+    return 1 if report.count["failed"] or report.unwritten else 0
 
 
 def paint_row(row, title, paint, report, stop):
@@ -65,9 +72,9 @@ def paint_row(row, title, paint, report, stop):
         if not settings.quiet:
             print(f"{title}: {job.output}", flush=True)
         costs = paint(job, stop)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         report.add(row, "stopped", seconds=time.monotonic() - started)
-        raise
+        raise KeyboardInterrupt(*(interrupt.args or ["before a job's first iteration; --resume goes on"])) from None
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, nst_files.WriteError):
             raise  # the standard output's
@@ -89,6 +96,8 @@ def read_rows(command, argv):
         try:
             settings = row_settings(command, argv, cells)
             folder = pathlib.Path(settings.output_dir).resolve()
+            if folder == pathlib.Path(command.output_dir).resolve():
+                raise InputError(f"its folder {settings.output_dir} is the batch's own; give it one below")
             owner = owners.setdefault(folder, Row(line, settings, False))
             repeated = owner.line != line
             if repeated and owner.settings != settings:
@@ -134,7 +143,8 @@ def row_settings(command, argv, cells):
         folder = pathlib.Path(command.output_dir, f"{content}-{styles}")
         settings = dataclasses.replace(settings, output_dir=str(folder))
     if command.tensorboard and not cells.get("tensorboard"):
-        folder = pathlib.Path(command.tensorboard, pathlib.Path(settings.output_dir).name)
+        path = pathlib.Path(settings.output_dir)
+        folder = pathlib.Path(command.tensorboard, *(part for part in path.parts if part not in ("..", path.anchor)))
         settings = dataclasses.replace(settings, tensorboard=str(folder))
     return settings
 
@@ -146,7 +156,7 @@ class Report:
     """What became of each job, written to a CSV file as it comes."""
 
     def __init__(self, path):
-        self.path, self.entries, self.count = path, [], collections.Counter()
+        self.path, self.entries, self.count, self.unwritten = path, [], collections.Counter(), False
 
     def add(self, row, status, costs=None, seconds=0, message=""):
         settings, costs = row.settings, costs or {}
@@ -163,12 +173,19 @@ class Report:
                 "message": message,
             }
         )
+        try:
+            self.write()
+        except nst_files.WriteError as error:  # no reason to lose the jobs too
+            self.unwritten = True
+            print(f"nst_main.py: error: {error}", file=sys.stderr)
+
+    def write(self):
         text = io.StringIO()
-        table = csv.DictWriter(text, self.entries[0], lineterminator="\n")
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(self.entries)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         nst_files.write_text(self.path, text.getvalue())
+        self.unwritten = False
 
     def tell(self):
         """Print it as a table."""

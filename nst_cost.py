@@ -10,6 +10,7 @@ rounding; memory is that of one window.
 """
 
 import functools
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ import nst_winograd
 from nst_windows import crop, cut_windows, layer_size, share
 
 COMPILED_PIXELS = 2_000_000  # pixels times epochs from which it pays to compile Winograd's convolutions
+STYLES_KEPT = 16  # in each frame; the Gram matrices of the paper's layers are 2 MB
 EVERYWHERE = -1  # the region that a picture without regions is
 
 
@@ -35,7 +37,7 @@ class Terms(NamedTuple):
 
 
 class Style(NamedTuple):
-    """A style image S (1, n_H, n_W, 3), its share of the style cost, and its regions (n_H, n_W), see Cost."""
+    """A style image S (1, n_H, n_W, 3), its weight beside the others, and its regions (n_H, n_W), see Cost."""
 
     image: np.ndarray
     weight: float = 1
@@ -47,8 +49,8 @@ class Cost:
 
     model is nst_utils.load_vgg_model's with the layers of the terms; content and G are (1, n_H, n_W, 3),
     the gradient has G's shape; styles are Styles. Where regions (n_H, n_W) are given, whole numbers, what
-    stands in a region of G is compared to the styles' regions of the same number alone. With a tv_weight
-    there is a cost "tv" too.
+    stands in a region of G is compared to the styles' regions of the same number alone. In each region the
+    weights of the styles that have it are normalized to 1. With a tv_weight there is a cost "tv" too.
 
     What the costs aim at, a_C and the Gram matrices of S, is computed once, here; each call, of which
     about epochs are expected, runs the network once forward (where G is seen in windows twice, and a
@@ -63,7 +65,7 @@ class Cost:
         style_layers = [name for name, _ in terms.style_layers]
         self.a_C = see_content(self.frame, content, self.windows, tuple(name for name, _ in terms.content_layers))
         self.guides = guide_regions(regions, style_layers)
-        self.aims = list(see_styles(model, styles, style_layers, regions))
+        self.styles = list(see_styles(model, styles, style_layers, regions))
         # As tensors: the graph that is traced for one weight serves the others.
         self.weights = tf.nest.map_structure(
             lambda number: tf.constant(number, "float32"),
@@ -83,9 +85,9 @@ class Cost:
         """(costs, gradient) without total variation."""
         frame, aims = self.frame, (self.a_C, self.guides)
         if gradient:
-            return frame.evaluate(picture, *aims, self.aims, self.weights, self.terms.normalize_gradients)
+            return frame.evaluate(picture, *aims, self.styles, self.weights, self.terms.normalize_gradients)
         measured = frame.measure(frame.look(picture, frame.whole), frame.whole, *aims)
-        return judge(measured, self.aims, self.weights)[0], None
+        return judge(measured, self.styles, self.weights)[0], None
 
     def evaluate_in_windows(self, picture, gradient):
         """The same, window by window."""
@@ -96,7 +98,7 @@ class Cost:
             return w.of(picture), tf.constant(w.core), w.of_layers(self.a_C), guides
 
         measured = add_up(frame.measure_window(*parts(w)) for w in self.windows)
-        costs, upstream = judge(measured, self.aims, self.weights)
+        costs, upstream = judge(measured, self.styles, self.weights)
         if not gradient:
             return costs, None
         if self.terms.normalize_gradients:
@@ -151,6 +153,7 @@ class Frame:
     def __init__(self, network, size):
         self.network, self.size = network, size
         self.whole = 0, size[0], 0, size[1]  # the core of a picture that is seen whole
+        self.grams = {}  # of the last styles of this size, see_style's
 
     def see(self, image, core):
         """{layer: activation} of the core, as a part of other graphs."""
@@ -180,14 +183,14 @@ class Frame:
         return content, self.gram_matrices(seen, core, guides)
 
     @tf.function(autograph=False)
-    def evaluate(self, picture, a_C, guides, aims, weights, normalize):
+    def evaluate(self, picture, a_C, guides, styles, weights, normalize):
         """(costs, gradient of J) of a picture that is seen whole."""
         core = self.whole
         with tf.GradientTape() as tape:
             tape.watch(picture)
             seen = self.see(picture, core)
             measured = self.measure(seen, core, a_C, guides)
-        costs, upstream = judge(measured, aims, weights)
+        costs, upstream = judge(measured, styles, weights)
         if normalize:
             upstream = normalized(upstream, self.gradient_norms(seen, core, a_C, guides, upstream), weights)
         return costs, tape.gradient(measured, picture, upstream)
@@ -229,20 +232,20 @@ class Frame:
 
 
 # A batch's jobs are often of one size; more graphs than these would pile up in memory.
-frame_of = functools.lru_cache(maxsize=8)(Frame)
+frame_of = functools.lru_cache(maxsize=16)(Frame)
 
 
-def judge(measured, aims, weights):
-    """(costs, upstream) of what was measured in the whole picture."""
+def judge(measured, styles, weights):
+    """(costs, upstream) of what was measured in the whole picture; styles are see_styles'."""
     with tf.GradientTape() as tape:
         tape.watch(measured)
         content, grams_G = measured
         J_content = tf.add_n([weight * content[name] for name, weight in weights.content.items()])
-        styles = (
+        style_costs = (
             weight * nst.compute_style_cost(grams_S, grams_G[region], weights.style.items())
-            for weight, region, grams_S in aims
+            for weight, region, grams_S in styles
         )
-        J_style = sum(styles, tf.constant(0.0))
+        J_style = sum(style_costs, tf.constant(0.0))
         J = nst.total_cost(J_content, J_style, weights.alpha, weights.beta)
     # On a coarse scale a region can have vanished from the styles: then nothing pulls there.
     upstream = tape.gradient(J, measured, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -282,23 +285,41 @@ def see_content(frame, content, windows, layers):
 
 
 def see_styles(model, styles, layers, regions):
-    """(weight, region, {layer: Gram matrix of S}) of each style and region; they weigh what G has of the region."""
+    """(weight, region, {layer: Gram matrix of S}) of each style and region; all weights together are 1.
+
+    A region weighs what it has of G's pixels, and in it the styles that have it share by their weights.
+    """
     if regions is None:
         shares = {EVERYWHERE: 1}
     else:
         numbers, counts = np.unique(regions, return_counts=True)
         shares = dict(zip(numbers.tolist(), counts / regions.size, strict=True))
-    for style in styles:
-        grams_S = see_style(model, style, layers)
-        for region in sorted(shares.keys() & grams_S.keys()):
-            yield tf.constant(style.weight * shares[region], "float32"), region, grams_S[region]
+    grams = [see_style(model, style, layers) for style in styles]
+    for region, share_of_G in shares.items():
+        having = [
+            (style.weight, grams_S[region]) for style, grams_S in zip(styles, grams, strict=True) if region in grams_S
+        ]
+        total = sum(weight for weight, _ in having)
+        for weight, grams_S in having:
+            yield tf.constant(weight and share_of_G * weight / total, "float32"), region, grams_S
 
 
 def see_style(model, style, layers):
-    """{region: {layer: Gram matrix of S}}."""
+    """{region: {layer: Gram matrix of S}}. The last ones are kept: a batch paints many pictures in one style."""
     size = style.image.shape[1:3]
     windows = cut_windows(size, model)
     frame = frame_of(choose_network(model, windows, epochs=1), size)
+    regions = b"" if style.regions is None else np.ascontiguousarray(style.regions)
+    key = tuple(layers), *(hashlib.sha256(data).digest() for data in (np.ascontiguousarray(style.image), regions))
+    if key not in frame.grams:
+        frame.grams[key] = see_windows(frame, style, windows, layers)
+        if len(frame.grams) > STYLES_KEPT:
+            del frame.grams[next(iter(frame.grams))]
+    return frame.grams[key]
+
+
+def see_windows(frame, style, windows, layers):
+    """see_style, where it has to be seen."""
     guides = guide_regions(style.regions, layers)
 
     def grams(w):

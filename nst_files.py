@@ -155,21 +155,31 @@ def sha256(path):
 
 @contextlib.contextmanager
 def claimed(folder):
-    """The folder made, and locked until the body ends. Raises InputError where that cannot be.
+    """The folder made, locked until the body ends, and swept. Raises InputError where that cannot be."""
+    with locked(folder, ".lock"):
+        try:
+            for part in folder.glob(".*.part"):  # what a killed run left unfinished
+                part.unlink()
+        except OSError as error:
+            raise InputError(f"{folder}: not a folder that can be written in ({reason(error)})") from error
+        yield
+
+
+@contextlib.contextmanager
+def locked(folder, name):
+    """The folder made, and a lock of that name held in it until the body ends. Raises InputError where that cannot be.
 
     The operating system drops a lock with the process that held it, so a dead run blocks nobody.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
+        lock = filelock.FileLock(folder / name)
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise InputError(f"{folder}: another run is writing there; wait for it, or name another folder") from error
     except OSError as error:
         raise InputError(f"{folder}: not a folder that can be written in ({reason(error)})") from error
     try:
-        for part in folder.glob(".*.part"):  # what a killed run left unfinished
-            part.unlink()
         yield
     finally:
         lock.release()
@@ -225,9 +235,11 @@ def write_image(path, pixels, comment=""):
 def read_comment(path):
     """The comment of write_image in a picture, "" for none. Raises InputError where there is no picture."""
     try:
-        with Image.open(path) as image:
-            comment = image.info.get(COMMENT) or image.info.get("comment") or ""  # a PNG's, a JPEG's
-    except OSError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its pixels are not unpacked
+            with Image.open(path) as image:
+                comment = image.info.get(COMMENT) or image.info.get("comment") or ""  # a PNG's, a JPEG's
+    except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from error
     return comment if isinstance(comment, str) else comment.decode("utf-8", "replace")
 

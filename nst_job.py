@@ -6,9 +6,11 @@ held to what it was made with. What is wrong is told as InputError.
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import importlib.util
 import json
+import os
 import pathlib
 import platform
 from typing import NamedTuple
@@ -63,10 +65,21 @@ class Job:
         return self.output / "generated_image.jpg"
 
     @property
+    def animation(self):
+        return self.result.with_suffix(f".{self.settings.animation}")
+
+    @property
     def finished(self):
         """Nothing is left to do."""
-        checkpoint = self.checkpoint
-        return checkpoint is not None and checkpoint["finished"] and checkpoint["epochs"] == self.settings.epochs
+        checkpoint, wanted = self.checkpoint, [self.result]
+        if self.settings.animation != "none":
+            wanted.append(self.animation)
+        return (
+            checkpoint is not None
+            and checkpoint["finished"]
+            and checkpoint["epochs"] == self.settings.epochs
+            and all(map(os.path.exists, wanted))
+        )
 
     @property
     def last_costs(self):
@@ -85,9 +98,8 @@ class Job:
 
     @property
     def style_weights(self):
-        """One for each style, of sum 1."""
-        weights = self.settings.style_weights or (1,) * len(self.styles)
-        return [weight / sum(weights) for weight in weights]
+        """One for each style."""
+        return self.settings.style_weights or (1,) * len(self.styles)
 
     @property
     def content_layers(self):
@@ -131,7 +143,8 @@ def prepare(settings):
 def find_image(name):
     """The path of a picture: a bare name is looked for in images/ beside this file, then as a path."""
     shipped = HERE / "images" / name
-    return shipped if pathlib.Path(name).name == name and shipped.is_file() else pathlib.Path(name)
+    is_shipped = pathlib.Path(name).name == name and os.path.isfile(shipped)  # noqa: PTH113 (Path's own can raise)
+    return shipped if is_shipped else pathlib.Path(name)
 
 
 def open_pictures(settings):
@@ -149,10 +162,17 @@ def open_pictures(settings):
     check_size("--image_size: a result", content, long_side)
     for style in styles:
         check_size("--style_scale: a style", style, style_side)
+    if content_mask:
+        match_regions(settings, content_mask, style_masks)
     content = Picture(content, content_mask).resized(long_side)
     styles = tuple(Picture(*pair).resized(style_side) for pair in zip(styles, style_masks, strict=True))
     if content_mask:
-        match_regions(settings, content, styles)
+        lost = regions_of(content.mask) - set().union(*(regions_of(style.mask) for style in styles))
+        if lost:
+            raise InputError(
+                f"arguments --image_size and --style_scale: at this size nothing is left of the styles' regions of"
+                f" grey value {min(lost)}; ask for more"
+            )
     return content, styles
 
 
@@ -187,11 +207,11 @@ def regions_of(mask):
     return set(np.unique(mask).tolist())
 
 
-def match_regions(settings, content, styles):
+def match_regions(settings, content_mask, style_masks):
     """Raises InputError unless each region of the content has a style, and each of a style is one of the content's."""
-    wanted, offered = regions_of(content.mask), set()
-    for name, style in zip(settings.style_mask, styles, strict=True):
-        regions = regions_of(style.mask)
+    wanted, offered = regions_of(content_mask), set()
+    for name, mask in zip(settings.style_mask, style_masks, strict=True):
+        regions = regions_of(mask)
         offered |= regions
         if extra := sorted(regions - wanted):
             raise InputError(
@@ -268,6 +288,7 @@ def check_tools(settings):
             raise InputError("argument --animation mp4: needs ffmpeg; install it, or ask for a gif") from error
 
 
+@functools.cache
 def versions():
     """{package: version} of what a result can hang on."""
     found = {"python": platform.python_version()}
@@ -279,7 +300,7 @@ def versions():
 
 def find_checkpoint(path, identity, epochs):
     """The checkpoint of --resume, or None where there is none. Raises InputError where it is another run's."""
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (Path's own can raise)
         return None
     checkpoint = nst_files.read_arrays(path)
     if "identity" not in checkpoint:

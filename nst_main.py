@@ -7,6 +7,7 @@ imported when there is work to do: TensorFlow takes seconds to start, and a wron
 """
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -48,6 +49,8 @@ def import_run():
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # The layers wait for each other; two at a time would take the memory of two, and no less time.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    # It warns of graphs that are traced for size after size, which is what a batch asks for.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with quiet_stderr():
         import nst_run
     return nst_run
@@ -124,4 +127,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
+        stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -65,7 +65,7 @@ class Record(contextlib.ExitStack):
             self.save_picture(self.job.output / f"{i}.png", self.picture)
             self.write_costs()
         if self.board:
-            self.board(i, costs, self.finished(self.picture) if printed else None)
+            self.board(i, costs, self.shown(self.picture) if printed else None)
         if printed or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
             self.save_checkpoint(finished=False)
         self.bar.set_postfix_str(f"cost {costs['total']:.4g}", refresh=False)
@@ -76,10 +76,10 @@ class Record(contextlib.ExitStack):
         self.save_picture(self.job.result, self.picture)
         if stopped:
             self.save_checkpoint(finished=False)
-        draw_curve(self.job.output / "costs.png", self.names, self.history)
+        recipe = json.dumps(self.job.recipe)
+        draw_curve(self.job.output / "costs.png", self.names, self.history, recipe)
         if self.settings.animation != "none":
-            path = self.job.result.with_suffix(f".{self.settings.animation}")
-            write_animation(path, self.job.content.image.size, self.frames(start))
+            write_animation(self.job.animation, self.job.content.image.size, self.frames(start), recipe)
         if not stopped:
             self.save_checkpoint(finished=True)
             self.say(f"Painted {self.job.result}")
@@ -95,8 +95,8 @@ class Record(contextlib.ExitStack):
             with tqdm.tqdm.external_write_mode(file=file):
                 print(*lines, sep="\n", file=file, flush=True)
 
-    def finished(self, picture):
-        """The picture G as it is shown: with the content's colours, where they are to be kept."""
+    def shown(self, picture):
+        """The picture G as it is to be seen: with the content's colours, where they are to be kept."""
         if self.settings.preserve_colors == "luminance":
             content = nst_files.resize_to_long_side(self.job.content.image, max(picture.shape[1:3]))
             painted = nst_colours.with_colours_of(content, np.asarray(picture)[0] + nst.MEANS)
@@ -105,7 +105,7 @@ class Record(contextlib.ExitStack):
 
     def save_picture(self, path, picture):
         recipe = {**self.job.recipe, "iteration": self.iteration}
-        nst.save_image(path, self.finished(picture), json.dumps(recipe))
+        nst.save_image(path, self.shown(picture), json.dumps(recipe))
 
     def save_checkpoint(self, finished):
         facts = {"identity": json.dumps(self.job.identity), "epochs": self.settings.epochs, "finished": finished}
@@ -128,13 +128,13 @@ class Record(contextlib.ExitStack):
         """Functions that give the pictures of the animation: G's start, those that were saved, and the result."""
         saved = [self.job.output / f"{i:.0f}.png" for i, *_ in self.printed() if i < self.iteration]
 
-        def shown(picture):
-            return Image.fromarray(nst.to_pixels(self.finished(picture)))
+        def frame(picture):
+            return Image.fromarray(nst.to_pixels(self.shown(picture)))
 
         return [
-            lambda: shown(start()),
+            lambda: frame(start()),
             *(lambda path=path: nst_files.read_image(path) for path in saved if path.exists()),
-            lambda: shown(self.picture),
+            lambda: frame(self.picture),
         ]
 
 
@@ -155,22 +155,30 @@ def progress_bar(epochs, done, quiet):
 def tensorboard(folder):
     """A function that writes an iteration's costs, and its picture or None, for TensorBoard to show."""
 
+    @contextlib.contextmanager
+    def failures_told():
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise nst_files.WriteError(f"{folder}: cannot be written ({nst_files.reason(error)})") from error
+
     def write(i, costs, picture):
-        with writer.as_default(step=i):
+        with failures_told(), writer.as_default(step=i):
             for name, cost in costs.items():
                 tf.summary.scalar(f"{name}_cost", cost)
             if picture is not None:
                 tf.summary.image("generated_image", nst.to_pixels(picture)[np.newaxis])
 
-    try:
+    with failures_told():
         writer = tf.summary.create_file_writer(folder)
-        with contextlib.closing(writer):
-            yield write
-    except tf.errors.OpError as error:
-        raise nst_files.WriteError(f"{folder}: cannot be written ({nst_files.reason(error)})") from error
+    try:
+        yield write
+    finally:
+        with failures_told():
+            writer.close()
 
 
-def draw_curve(path, names, history):
+def draw_curve(path, names, history, comment=""):
     """The costs against the iteration, as a PNG."""
     iterations, *costs = np.transpose(history)
     figure = Figure(figsize=(6, 4), dpi=120)
@@ -182,12 +190,12 @@ def draw_curve(path, names, history):
     axes.grid(alpha=0.3)
     axes.legend()
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
+    figure.savefig(drawn, format="png", metadata={nst_files.COMMENT: comment})
     with nst_files.whole_file(path) as file:
         file.write(drawn.getbuffer())
 
 
-def write_animation(path, size, frames):
+def write_animation(path, size, frames, comment=""):
     """A .gif or .mp4 of pictures that frames are functions of; one at a time is held.
 
     Where there are too many, evenly chosen ones are shown, the first and the last among them.
@@ -199,20 +207,26 @@ def write_animation(path, size, frames):
     pictures = (frames[i]().resize(size, Image.Resampling.LANCZOS) for i in chosen)
     with nst_files.whole_path(path) as part:
         write = {".gif": write_gif, ".mp4": write_mp4}[path.suffix]
-        write(part, size, pictures, len(chosen), seconds)
+        write(part, size, pictures, len(chosen), seconds, comment)
 
 
-def write_gif(path, size, pictures, count, seconds):
+def write_gif(path, size, pictures, count, seconds, comment):
     """Pillow takes the pictures one by one, and keeps them with a byte a pixel."""
     milliseconds = [10 * round(100 * seconds)] * (count - 1) + [1000 * HOLD_SECONDS]
-    first = next(pictures)
-    first.save(path, "GIF", save_all=True, append_images=pictures, duration=milliseconds, loop=0)
+    options = {"append_images": pictures, "duration": milliseconds, "loop": 0, "comment": comment}
+    next(pictures).save(path, "GIF", save_all=True, **options)
 
 
-def write_mp4(path, size, pictures, count, seconds):
+def write_mp4(path, size, pictures, count, seconds, comment):
+    held = round(HOLD_SECONDS / seconds)
     even = [side + side % 2 for side in size]  # as H.264 in its common form wants them
     writer = imageio_ffmpeg.write_frames(
-        str(path), even, fps=1 / seconds, quality=8, macro_block_size=1, output_params=["-f", "mp4"]
+        str(path),
+        even,
+        fps=1 / seconds,
+        quality=8,
+        macro_block_size=1,
+        output_params=["-metadata", f"comment={comment}", "-f", "mp4"],
     )
     writer.send(None)
     with contextlib.closing(writer):
@@ -220,5 +234,11 @@ def write_mp4(path, size, pictures, count, seconds):
             frame = np.asarray(picture)
             frame = np.pad(frame, [(0, even[1] - size[1]), (0, even[0] - size[0]), (0, 0)], "edge")
             writer.send(frame.tobytes())
-        for _ in range(round(HOLD_SECONDS / seconds)):
+        for _ in range(held):
             writer.send(frame.tobytes())
+    try:  # its writer does not ask ffmpeg how it ended
+        written = imageio_ffmpeg.count_frames_and_secs(str(path))[0]
+    except RuntimeError:
+        written = 0
+    if written < count + held:
+        raise OSError(f"ffmpeg wrote {written} of {count + held} pictures")

@@ -17,8 +17,12 @@ import nst_utils as nst
 from nst_files import RunError
 from nst_record import Record
 
-# A batch's jobs have most often the same network.
-load_vgg_model = functools.lru_cache(maxsize=1)(nst.load_vgg_model)
+
+@functools.lru_cache(maxsize=1)
+def load_vgg_model(*what):
+    """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
+    nst_cost.frame_of.cache_clear()  # its graphs hold on to the network before
+    return nst.load_vgg_model(*what)
 
 
 def paint(job, stop):
@@ -26,7 +30,7 @@ def paint(job, stop):
 
     stop.patient is set while a signal may wait for the iteration's end; stop.signum tells that one came.
     """
-    settings = job.settings
+    settings, stop.patient = job.settings, False
     layers = tuple(name for name, _ in (*job.content_layers, *job.style_layers))
     model = load_vgg_model(job.weights, layers, settings.pooling)
     with nst_files.claimed(job.output):
@@ -44,7 +48,8 @@ def paint(job, stop):
                         break
             except nst_descent.Diverged as error:
                 record.save_picture(job.result, error.picture)
-                lower = "--learning_rate" if error.iteration >= 0 else "--alpha and --beta"
+                step_failed = settings.optimizer == "adam" and error.iteration >= 0
+                lower = "--learning_rate" if step_failed else "--alpha, --beta and --tv_weight"
                 raise RunError(f"{error}; lower {lower}. {job.result} has the last good picture") from error
             except (MemoryError, tf.errors.ResourceExhaustedError) as error:
                 size = f"{job.content.image.width} x {job.content.image.height}"

@@ -81,7 +81,9 @@ class Settings:
         parse=layer,
     )
     pooling: str = setting(
-        "avg", "what the network's poolings take of four, avg, their average, or max", choices=("avg", "max")
+        "avg",
+        "what the network's poolings make of four: their average, avg, or their maximum, max",
+        choices=("avg", "max"),
     )
     normalize_gradients: bool = setting(
         False, "scale each layer's gradient to unit L1 norm times its weight, so that layers pull alike"
@@ -98,10 +100,11 @@ class Settings:
     )
     init: str = setting(
         "noise",
-        "the start: noise, the content and noise mixed; content; style, the first, filling the frame; random, noise",
+        "the start: noise (the content and noise, mixed by --noise_ratio), content, style (the first, filling the"
+        " frame) or random (noise alone)",
         choices=("noise", "content", "style", "random"),
     )
-    init_image: str = setting("", "a picture to start from, found as the content is, filling the frame")
+    init_image: str = setting("", "a picture to start from instead, found as the content is, filling the frame")
     noise_ratio: float = setting(
         0.6, "share of noise in --init noise, from 0 (the content itself) to 1", at_least=0, at_most=1
     )
@@ -135,7 +138,7 @@ class Settings:
     quiet: bool = setting(False, "print errors alone", shapes_result=False)
     settings: str = setting(
         "",
-        "a settings.json, or a picture made by this program: run it again; what other flags say comes first",
+        "a settings.json, or a picture made by this program: run it again; other flags win",
         shapes_result=False,
     )
     resume: bool = setting(
@@ -199,6 +202,12 @@ def number(type, bounds):
     return parse
 
 
+def boolean(text):
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
+    return text == "true"
+
+
 def several(parse):
     """What argparse makes a tuple of."""
     return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word)
@@ -218,7 +227,7 @@ def parse_settings(argv=None, more=()):
     for flag, field in FIELDS.items():
         help = field.metadata["help"].replace("%", "%%")
         if field.type is bool:
-            parser.add_argument(flag, action="store_true", help=help)
+            parser.add_argument(flag, type=boolean, nargs="?", const=True, default=False, help=help, metavar="BOOL")
             continue
         type, takes_several = value_type(field)
         parse = field.metadata["parse"] or (str if type is str else number(type, field.metadata["bounds"]))
@@ -250,7 +259,7 @@ def join_values(argv):
     joined, words = [], list(argv)
     while words:
         word = words.pop(0)
-        if word in FIELDS and FIELDS[word].type is not bool and words:
+        if word in FIELDS and FIELDS[word].type is not bool and words and words[0] not in FIELDS:
             values, takes_several = [words.pop(0)], value_type(FIELDS[word])[1]
             while takes_several and words and not words[0].startswith("--") and words[0] != "-h":
                 values.append(words.pop(0))
@@ -263,21 +272,16 @@ def to_words(values):
     """{name: value} as join_values gives them."""
     words = []
     for name, value in values.items():
-        if isinstance(value, bool):
-            words += [f"--{name}"] if value else []
-        else:
-            words.append(f"--{name}={BETWEEN_VALUES.join(map(str, value)) if isinstance(value, list) else value}")
+        values = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
+        words.append(f"--{name}={BETWEEN_VALUES.join(map(str, values))}")
     return words
 
 
 def cell_words(name, cell):
     """The words for a cell of a batch's column; several values have semicolons between them."""
-    field = FIELDS[f"--{name}"]
-    if field.type is bool:
-        if cell.lower() not in ("true", "false"):
-            raise InputError(f"argument --{name}: must be true or false, not {cell!r}")
-        return to_words({name: cell.lower() == "true"})
-    return to_words({name: cell.split(";") if value_type(field)[1] else cell})
+    if BETWEEN_VALUES in cell:
+        raise InputError(f"argument --{name}: it holds a character of code 0")
+    return to_words({name: cell.split(";") if value_type(FIELDS[f"--{name}"])[1] else cell})
 
 
 def read_recipe(path):
@@ -305,6 +309,8 @@ def contradiction(settings):
     """What in the settings means nothing together, in one line, or None; of a batch each job is asked."""
     if settings.batch:
         return None
+    if not settings.output_dir:
+        return "argument --output_dir: it names no folder"
     if settings.shard != Settings.shard:
         return "argument --shard: is for --batch alone"
     styles = len(settings.style_image_filename)

@@ -1,7 +1,7 @@
 """The paper: pictures as arrays, VGG-19 and its weights, and the costs.
 
 Everything here is a function of arrays and tensors. It knows TensorFlow and the formulas; it knows
-no flags, prints nothing and chooses no folder: that is the business of nst_main.
+no flags, prints nothing and chooses no folder.
 
     [Gatys]     Gatys, Ecker & Bethge 2015, A Neural Algorithm of Artistic Style, arXiv 1508.06576
     [Simonyan]  Simonyan & Zisserman 2015, Very Deep Convolutional Networks, arXiv 1409.1556
@@ -18,6 +18,9 @@ Words and shapes: C, S and G are the content, style and generated image, each a 
 (1, n_H, n_W, 3) in RGB, pixels 0 to 255 less the mean of the pictures that VGG-19 was trained on.
 a_C, a_S, a_G are their activations in a layer, (1, n_H, n_W, n_C); J is a cost.
 """
+
+import contextlib
+import sys
 
 import h5py
 import keras
@@ -97,7 +100,7 @@ def load_vgg_model(path, layers=(CONTENT_LAYER, *(name for name, _ in STYLE_LAYE
     the named layers' activations. Raises InputError for anything that does not hold VGG-19.
     """
     if path == "random":
-        weights = random_weights()
+        weights = random_weights(needed_convolutions(layers))
     elif path == "imagenet":
         weights = download_keras_weights()
     else:
@@ -107,15 +110,11 @@ def load_vgg_model(path, layers=(CONTENT_LAYER, *(name for name, _ in STYLE_LAYE
 
 def build_model(weights, layers, pooling="avg"):
     """The Keras model of load_vgg_model from weights, {name: (kernel, bias)}; channels are the kernels'."""
-    unknown = [name for name in layers if name not in CONVOLUTIONS]
-    if unknown:
-        raise InputError(f"no layer {unknown[0]}: VGG-19 has {', '.join(CONVOLUTIONS)}")
-    deepest = max(layers, key=CONVOLUTIONS.index)
     # VGG-19 was trained with the maximum; the average gives better looking results [Gatys, section 2].
     Pooling = {"avg": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}[pooling]
     x = image = keras.Input((None, None, 3), batch_size=1, name="image")
     activations = {}
-    for name in CONVOLUTIONS[: CONVOLUTIONS.index(deepest) + 1]:
+    for name in needed_convolutions(layers):
         block, i = name.removeprefix("conv").split("_")
         if i == "1" and block != "1":
             x = Pooling(2, padding="same", name=f"{pooling}pool{int(block) - 1}")(x)
@@ -132,6 +131,14 @@ def build_model(weights, layers, pooling="avg"):
     model = keras.Model(image, {name: activations[name] for name in dict.fromkeys(layers)}, name="vgg19")
     model.trainable = False
     return model
+
+
+def needed_convolutions(layers):
+    """The convolutions up to the deepest of the layers, in order. Raises InputError for a layer that there is not."""
+    unknown = [name for name in layers if name not in CONVOLUTIONS]
+    if unknown:
+        raise InputError(f"no layer {unknown[0]}: VGG-19 has {', '.join(CONVOLUTIONS)}")
+    return CONVOLUTIONS[: max(map(CONVOLUTIONS.index, layers)) + 1]
 
 
 def read_weights(path):
@@ -222,7 +229,8 @@ def as_text(name):
 def download_keras_weights():
     """Keras' own ImageNet weights (80 MB, hash checked, cached under ~/.keras), {name: (kernel, bias)}."""
     try:
-        model = keras.applications.VGG19(include_top=False, weights="imagenet")
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras shows how far it is
+            model = keras.applications.VGG19(include_top=False, weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception when the address cannot be reached
         raise InputError(
             f"weights imagenet: the download failed ({reason(error)}); try again, or name a file"
@@ -262,8 +270,8 @@ def check_vgg19(weights, path):
         channels = kernel.shape[3]
 
 
-def random_weights(seed=4):
-    """Untrained weights that carry style, {name: (kernel, bias)}: no file, no download [He].
+def random_weights(names=CONVOLUTIONS, seed=4):
+    """Untrained weights that carry style, {name: (kernel, bias)} of the first convolutions: no file, no download [He].
 
     Normal kernels with variance 1.15^2 * 2 / fan-in, no biases; behind conv1_1 the numbers of each
     kernel have mean 0. What decided was how photographs looked in the styles of images/ after 100 to
@@ -275,7 +283,7 @@ def random_weights(seed=4):
     seeds 0 to 5, 4 painted the cleanest cat.
     """
     rng, channels, weights = np.random.default_rng(seed), 3, {}
-    for name in CONVOLUTIONS:
+    for name in names:
         n = VGG19_BLOCKS[int(name[4]) - 1][1]
         kernel = rng.standard_normal((3, 3, channels, n), "float32")
         if name != "conv1_1":

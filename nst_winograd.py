@@ -155,7 +155,7 @@ class WinogradConv2D(keras.layers.Layer):
         return convolution(inputs)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def accelerate(model):
     """load_vgg_model's model with Winograd's convolutions behind the first, which has too few channels to gain."""
 

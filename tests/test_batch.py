@@ -1,6 +1,7 @@
 """Many pictures in one command: rows, faults, failures, kills, shards."""
 
 import csv
+import json
 import pathlib
 import shutil
 import signal
@@ -11,6 +12,7 @@ import time
 import pytest
 from PIL import Image
 
+import nst_batch
 import nst_main
 import nst_run
 import nst_utils as nst
@@ -95,6 +97,13 @@ def test_the_network_is_loaded_once(batch, monkeypatch):
     assert len(built) == 1
 
 
+def test_many_sizes_are_no_reason_to_complain(batch):
+    """TensorFlow warns of graphs that are traced again and again."""
+    rows = "".join(f"{size},output/{size}\n" for size in range(20, 27))
+    status, _, told, _ = batch("image_size,output_dir\n" + rows, "--epochs", 1)
+    assert (status, told) == (0, "")
+
+
 def test_a_job_that_fails_is_told_and_the_next_one_runs(batch, tmp_path):
     (tmp_path / "wrong.mat").write_text("no weights")
     text = """weights,learning_rate,output_dir
@@ -113,6 +122,35 @@ wrong.mat,,output/wrong
     assert "weights wrong.mat" in rows[1]["message"] and rows[1]["total_cost"] == ""
     assert "2 done, 2 failed, 1 skipped: output/batch.csv" in printed
     assert (tmp_path / "output" / "last" / "generated_image.jpg").exists()
+
+
+def test_a_cell_wins_over_the_command_line_also_with_false(batch, tmp_path):
+    text = "normalize_gradients,output_dir\nfalse,output/plain\n,output/normalized\n"
+    assert batch(text, "--normalize_gradients")[0] == 0
+    recipes = [
+        json.loads((tmp_path / "output" / name / "settings.json").read_text()) for name in ("plain", "normalized")
+    ]
+    assert [recipe["settings"]["normalize_gradients"] for recipe in recipes] == [False, True]
+
+
+def test_a_report_that_cannot_be_written_loses_no_job(batch, tmp_path, monkeypatch):
+    write = nst_batch.nst_files.write_text
+
+    def refuse(path, text):
+        if path.name == "batch.csv" and "content-style" in text:
+            raise nst_batch.nst_files.WriteError(f"{path}: cannot be written (full)")
+        write(path, text)
+
+    monkeypatch.setattr(nst_batch.nst_files, "write_text", refuse)
+    status, printed, told, _ = batch(FOUR)
+    assert status == 1 and "4 done" in printed and told.count("batch.csv: cannot be written (full)") == 4
+    assert (tmp_path / "output" / "mine é" / "generated_image.jpg").exists()
+
+
+def test_two_batches_do_not_write_one_report(batch, tmp_path):
+    with nst_batch.nst_files.locked(tmp_path / "output", ".batch.csv.lock"):
+        told = "nst_main.py: error: output: another run is writing there; wait for it, or name another folder\n"
+        assert batch(FOUR) == (2, "", told, None)
 
 
 def test_an_unforeseen_failure_of_a_job_does_not_end_the_batch(batch, monkeypatch):
@@ -210,7 +248,7 @@ def test_a_shard_is_i_of_n(batch, shard):
 
 def test_tensorboard_has_a_folder_for_each_job(batch, tmp_path):
     assert batch(FOUR, "--tensorboard", "board", "--epochs", 1)[0] == 0
-    assert sorted(path.name for path in (tmp_path / "board").iterdir()) == sorted(FOLDERS)
+    assert sorted(path.name for path in (tmp_path / "board" / "output").iterdir()) == sorted(FOLDERS)
 
 
 def begin(tmp_path, *flags):

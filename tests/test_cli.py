@@ -191,6 +191,10 @@ MISTAKES = {
         ["--optimizer", "lbfgs", "--normalize_gradients"],
         "argument --normalize_gradients: is for --optimizer adam alone",
     ),
+    "a flag for a value": (["--output_dir", "--resume"], "argument --output_dir: expected one argument"),
+    "no folder": (["--output_dir", ""], "argument --output_dir: it names no folder"),
+    "a name too long": (["--content_image_filename", "a" * 300], "cannot be read (File name too long)"),
+    "neither true nor false": (["--resume=yes"], "argument --resume: must be true or false, not 'yes'"),
     "foreign checkpoint": (["--resume"], "checkpoint.npz: not a checkpoint of this program"),
 }
 

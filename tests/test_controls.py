@@ -69,7 +69,7 @@ def test_style_costs_add_up_by_weight(evaluate):
 def test_any_number_of_styles_takes_one_pass_forward_and_one_back(model):
     def convolutions(styles):
         cost = Cost(model, C, styles, Terms(), epochs=1)
-        words = tf.constant(G), cost.a_C, cost.guides, cost.aims, cost.weights, False
+        words = tf.constant(G), cost.a_C, cost.guides, cost.styles, cost.weights, False
         graph = cost.frame.evaluate.get_concrete_function(*words).graph
         types = [operation.type for operation in graph.get_operations()]
         return types.count("Conv2D"), types.count("Conv2DBackpropInput")
@@ -77,10 +77,18 @@ def test_any_number_of_styles_takes_one_pass_forward_and_one_back(model):
     assert convolutions([Style(A)]) == convolutions([Style(A), Style(B), Style(C)]) == (13, 13)
 
 
-@pytest.mark.parametrize("weights, shares", [((), (0.5, 0.5)), ((3, 1), (0.75, 0.25)), ((0, 2), (0, 1))])
-def test_style_weights_are_normalized_and_equal_by_default(prepared, inputs, weights, shares):
+def test_style_weights_are_normalized_and_equal_by_default(evaluate, prepared, inputs):
+    same(evaluate([Style(A, 3), Style(B, 1)]), evaluate([Style(A, 0.75), Style(B, 0.25)]))
     styles = str(inputs / "style.png"), str(inputs / "content.png")
-    assert prepared(style_image_filename=styles, style_weights=weights).style_weights == list(shares)
+    assert prepared(style_image_filename=styles).style_weights == (1, 1)
+    assert prepared(style_image_filename=styles, style_weights=(3, 1)).style_weights == (3, 1)
+
+
+def test_a_region_of_one_style_has_it_at_full_strength(evaluate):
+    left, right = np.zeros((HEIGHT, WIDTH), int), np.full((HEIGHT, WIDTH), 255)
+    two = evaluate([Style(A, 0.5, left), Style(A, 0.5, right)], regions=halves)
+    one = evaluate([Style(A, 1, np.zeros((HEIGHT, WIDTH), int))], regions=np.zeros((HEIGHT, WIDTH), int))
+    assert two[0]["style"] == pytest.approx(one[0]["style"], rel=0.3)
 
 
 @pytest.mark.parametrize("scale, size", [(1.0, (40, 31)), (0.5, (20, 16)), (2.5, (100, 78))])
@@ -349,8 +357,10 @@ EVERYTHING = [
 ]
 
 
-@pytest.mark.parametrize("way", ["plain", "windows, winograd"])
-@pytest.mark.parametrize("optimizer", [("lbfgs",), ("adam", "--normalize_gradients")], ids=["lbfgs", "adam"])
+@pytest.mark.parametrize(
+    "way, optimizer",
+    [("plain", ("lbfgs",)), ("windows", ("lbfgs",)), ("windows, winograd", ("adam", "--normalize_gradients"))],
+)
 def test_controls_work_together_and_are_resumed(paint_here, masks, inputs, see, way, optimizer):
     see(way)
     flags = ["--style_image_filename", inputs / "style.png", inputs / "content.png", *EVERYTHING]

@@ -136,10 +136,10 @@ def test_an_animation_of_very_many_pictures_is_short_and_holds_one_at_a_time(tmp
 
     def frame(i):
         opened.append(i)
-        return Image.fromarray(np.full((600, 2000, 3), i * 255 // 4999, "uint8"))
+        return Image.fromarray(np.full((60, 2000, 3), i * 255 // 4999, "uint8"))
 
     path = tmp_path / f"many.{suffix}"
-    nst_record.write_animation(path, (2000, 600), [lambda i=i: frame(i) for i in range(5000)])
+    nst_record.write_animation(path, (2000, 60), [lambda i=i: frame(i) for i in range(5000)])
     assert (opened[0], opened[-1]) == (0, 4999) and len(opened) == 200 and opened == sorted(opened)
     if suffix == "gif":
         with Image.open(path) as gif:
@@ -147,7 +147,7 @@ def test_an_animation_of_very_many_pictures_is_short_and_holds_one_at_a_time(tmp
     else:
         facts = imageio.immeta(path, plugin="FFMPEG")
         seconds, size = facts["duration"], facts["size"]
-    assert size == (1280, 384) and 9.5 < seconds <= 10.1
+    assert size == (1280, 38) and 9.5 < seconds <= 10.1
 
 
 def test_a_resumed_run_has_the_whole_animation(paint_here, tmp_path):
@@ -239,12 +239,31 @@ def test_pictures_and_settings_json_carry_the_recipe(painted, inputs):
         with Image.open(painted / name) as picture:
             comment = picture.info["Comment"] if name.endswith("png") else picture.info["comment"].decode()
         assert json.loads(comment) == {**recipe, "iteration": iteration}
+    assert json.loads(nst_files.read_comment(painted / "costs.png")) == recipe
 
 
 @pytest.mark.parametrize("source", ["settings.json", "0.png", "generated_image.jpg"])
 def test_a_recipe_is_run_again_to_the_same_bytes(painted, tmp_path, source):
     assert nst_main.main(["--settings", str(painted / source), "--output_dir", str(tmp_path / "again")]) == 0
     assert left(tmp_path / "again") == left(painted)
+
+
+def test_what_is_missing_of_a_finished_run_is_made(paint_here, tmp_path):
+    paint_here()
+    assert paint_here("--resume", "--animation", "gif")[0] == 0
+    assert (tmp_path / "output" / "generated_image.gif").exists()
+    (tmp_path / "output" / "generated_image.jpg").unlink()
+    assert paint_here("--resume")[0] == 0
+    assert (tmp_path / "output" / "generated_image.jpg").exists()
+    assert "Finished already" in paint_here("--resume")[1]
+
+
+def test_an_mp4_that_ffmpeg_could_not_finish_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(nst_record.imageio_ffmpeg, "count_frames_and_secs", lambda path: (3, 0.1))
+    picture = Image.new("RGB", (40, 30))
+    with pytest.raises(nst_files.WriteError, match="ffmpeg wrote 3 of 15 pictures"):
+        nst_record.write_animation(tmp_path / "a.mp4", (40, 30), [lambda: picture] * 5)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_flags_win_over_the_recipe_wherever_they_stand(painted, tmp_path):

@@ -185,7 +185,7 @@ def test_diverging_stops_and_keeps_the_last_finite_picture(paint_here, tmp_path,
 
 def test_a_start_that_is_not_finite_names_the_weights_of_the_costs(paint_here):
     status, _, told = paint_here("--alpha", "1e38", "--beta", "1e38")
-    assert status == 1 and "the cost is not finite at the start; lower --alpha and --beta" in told
+    assert status == 1 and "the cost is not finite at the start; lower --alpha, --beta and --tv_weight" in told
 
 
 def test_a_full_disk_is_told_and_what_was_there_stays(paint, paint_here, tmp_path):

@@ -1,0 +1,104 @@
+"""README keeps what it promises: its commands run as pasted, its table of flags is that of -h, its files exist."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import nst_main
+import nst_settings
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+QUICK = ["--epochs", "2", "--image_size", "36"]  # what each command is given besides, and the thin network
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def flags_table():
+    """README's table of the flags, made of the Settings as -h is."""
+    rows = ["| flag | default | what |", "| --- | --- | --- |"]
+    for flag, field in nst_settings.FIELDS.items():
+        default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        shown = "" if default == "" or default is False else f"`{default}`"
+        rows.append(f"| `{flag}` | {shown} | {field.metadata['help'].replace('|', chr(92) + '|')} |")
+    return "\n".join(rows) + "\n"
+
+
+def test_the_table_of_flags_is_that_of_help():
+    assert f"## Flags\n\n{flags_table()}" in README
+
+
+def test_every_picture_and_file_that_readme_shows_is_there():
+    names = re.findall(r"\]\((?!https?://)([^)#]+)\)", README) + re.findall(r"^\| `(\w+\.py)`", README, re.MULTILINE)
+    assert len(names) > 20
+    for name in names:
+        assert (ROOT / name).is_file(), name
+    assert {path.name for path in ROOT.glob("*.py")} == set(re.findall(r"^\| `(\w+\.py)`", README, re.MULTILINE))
+    gallery = {f"images/gallery/{path.name}" for path in (ROOT / "images" / "gallery").iterdir()}
+    assert gallery <= set(names), "a picture that README does not show"
+
+
+@pytest.fixture
+def pasted(tmp_path, monkeypatch, inputs):
+    """A folder in which README's commands can be pasted: the program, jobs.csv, and a python that is quick."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nst_main.py").symlink_to(ROOT / "nst_main.py")
+    (tmp_path / "images").symlink_to(ROOT / "images")
+    (tmp_path / "jobs.csv").write_text(blocks("csv")[0])
+    quick = shlex.join(["--weights", str(inputs / "thin.mat"), *QUICK])
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@" {quick}\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{python.parent}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_every_command_runs_as_pasted(pasted, inputs, capsys):
+    commands = [line[line.index("python nst_main.py") :] for line in LINES if "python nst_main.py" in line]
+    commands = [command for command in commands if "{}" not in command]
+    assert len(commands) > 20
+
+    def run(command):
+        argv = shlex.split(command)[2:]
+        return nst_main.main([*argv, "--weights", str(inputs / "thin.mat"), *QUICK]), capsys.readouterr().err
+
+    for command in commands:
+        if "output/" not in command:
+            shutil.rmtree("output", ignore_errors=True)
+        if "--resume" in command:  # "the same command with"
+            assert run(command.replace("--resume", "")) == (0, "")
+        assert run(command) == (0, ""), command
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("parallel"), reason="needs GNU parallel")
+def test_gnu_parallel_spreads_a_batch_as_pasted(pasted):
+    here, elsewhere = (line for line in LINES if line.startswith("parallel "))
+    elsewhere = re.sub(r"--sshlogin \S+", "--sshlogin 2/:", elsewhere)  # of the machines only this one is there
+    folders = {"chelsea-night", "chelsea-night+mosaic", "coffee-wave", "rocket-mosaic"}
+    for line in here, elsewhere:
+        shutil.rmtree("output", ignore_errors=True)
+        subprocess.run(["bash", "-c", line], check=True, capture_output=True)
+        left = {path.name for path in (pasted / "output").glob("[!.]*")}
+        assert left == folders | {"batch-1-of-2.csv", "batch-2-of-2.csv"}
+        assert all((pasted / "output" / folder / "generated_image.jpg").exists() for folder in folders)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+def test_the_slurm_script_paints_its_share(pasted, monkeypatch):
+    (script,) = blocks("bash")
+    assert re.search(r"^#SBATCH --array=1-4$", script, re.MULTILINE)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    subprocess.run(["bash", "-c", script], check=True, capture_output=True)
+    assert {path.name for path in (pasted / "output").glob("[!.]*")} == {"coffee-wave", "batch-3-of-4.csv"}
