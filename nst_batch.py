@@ -71,6 +71,8 @@ def paint_row(row, title, paint, report, stop):
             return
         if not settings.quiet:
             print(f"{title}: {job.output}", flush=True)
+        if report.entries:  # what there is to notice has been said at the first job
+            job = dataclasses.replace(job, notices=())
         costs = paint(job, stop)
     except KeyboardInterrupt as interrupt:
         report.add(row, "stopped", seconds=time.monotonic() - started)

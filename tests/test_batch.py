@@ -214,7 +214,7 @@ def test_resume_skips_what_is_done(batch, tmp_path):
     shutil.rmtree(tmp_path / "output" / "content-other")
     status, _, told, rows = batch(FOUR, "--resume")
     assert (status, column(rows, "status")) == (0, ["skipped", "done", "skipped", "skipped"])
-    assert told.count("\n") == 1 and "nothing to resume in output/content-other" in told
+    assert told == ""
     assert all(float(row["total_cost"]) > 0 for row in rows)
     assert left(tmp_path / "output") == before
 
