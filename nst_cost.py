@@ -164,6 +164,17 @@ class Frame:
         """The same, outside of them."""
         return self.see(image, core)
 
+    # Of a window only what is asked for may come out of the graph: all its activations would be half a gigabyte.
+
+    @tf.function(autograph=False)
+    def look_at(self, image, core, layers):
+        seen = self.see(image, core)
+        return {name: seen[name] for name in layers}
+
+    @tf.function(autograph=False)
+    def window_grams(self, image, core, guides):
+        return self.gram_matrices(self.see(image, core), core, guides)
+
     def gram_matrices(self, seen, core, guides):
         """{region: {layer: the core's part of the picture's Gram matrix per position}}."""
 
@@ -278,9 +289,8 @@ def see_content(frame, content, windows, layers):
     channels = frame.network.output
     a_C = {name: np.empty((1, *layer_size(frame.size, name), channels[name].shape[-1]), "float32") for name in layers}
     for w in windows:
-        seen = frame.look(w.of(content), tf.constant(w.core))
-        for name in layers:
-            crop(a_C[name], w.core_in_picture(), name)[...] = seen[name]
+        for name, a in frame.look_at(w.of(content), tf.constant(w.core), layers).items():
+            crop(a_C[name], w.core_in_picture(), name)[...] = a
     return a_C
 
 
@@ -322,10 +332,12 @@ def see_windows(frame, style, windows, layers):
     """see_style, where it has to be seen."""
     guides = guide_regions(style.regions, layers)
 
+    if len(windows) == 1:
+        return frame.gram_matrices(frame.look(style.image, frame.whole), frame.whole, guides)
+
     def grams(w):
-        core = w.core if len(windows) == 1 else tf.constant(w.core)
-        seen = frame.look(w.of(style.image), core)
-        return frame.gram_matrices(seen, core, {region: w.of_layers(T) for region, T in guides.items()})
+        part = {region: w.of_layers(T) for region, T in guides.items()}
+        return frame.window_grams(w.of(style.image), tf.constant(w.core), part)
 
     return add_up(map(grams, windows))
 
