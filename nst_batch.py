@@ -61,7 +61,7 @@ def run(command, argv, stop, import_run):
 
 def paint_row(row, title, paint, report, stop):
     """Paint a row's job, if it is to be painted, and report it."""
-    settings, started = row.settings, time.monotonic()
+    settings, started, stop.patient = row.settings, time.monotonic(), False
     try:
         if stop.signum:
             raise KeyboardInterrupt("between two jobs; --resume goes on")

@@ -164,16 +164,11 @@ class Frame:
         """The same, outside of them."""
         return self.see(image, core)
 
-    # Of a window only what is asked for may come out of the graph: all its activations would be half a gigabyte.
-
     @tf.function(autograph=False)
     def look_at(self, image, core, layers):
+        """Of these layers alone: all activations of a large window would be half a gigabyte."""
         seen = self.see(image, core)
         return {name: seen[name] for name in layers}
-
-    @tf.function(autograph=False)
-    def window_grams(self, image, core, guides):
-        return self.gram_matrices(self.see(image, core), core, guides)
 
     def gram_matrices(self, seen, core, guides):
         """{region: {layer: the core's part of the picture's Gram matrix per position}}."""
@@ -331,13 +326,13 @@ def see_style(model, style, layers):
 def see_windows(frame, style, windows, layers):
     """see_style, where it has to be seen."""
     guides = guide_regions(style.regions, layers)
-
     if len(windows) == 1:
         return frame.gram_matrices(frame.look(style.image, frame.whole), frame.whole, guides)
 
     def grams(w):
         part = {region: w.of_layers(T) for region, T in guides.items()}
-        return frame.window_grams(w.of(style.image), tf.constant(w.core), part)
+        _, measured = frame.measure_window(w.of(style.image), tf.constant(w.core), {}, part)  # no content's
+        return measured
 
     return add_up(map(grams, windows))
 

@@ -151,12 +151,9 @@ def open_pictures(settings):
     """The content in its frame, and the styles at style_scale times its long side, as Pictures with their masks."""
     content = nst_files.read_image(find_image(settings.content_image_filename))
     styles = [nst_files.read_image(find_image(name)) for name in settings.style_image_filename]
-    content_mask, *style_masks = (
-        open_mask(name, picture)
-        for name, picture in zip(
-            (settings.content_mask, *(settings.style_mask or ("",) * len(styles))), (content, *styles), strict=True
-        )
-    )
+    content_mask = open_mask(settings.content_mask, content)
+    mask_names = settings.style_mask or ("",) * len(styles)
+    style_masks = [open_mask(name, style) for name, style in zip(mask_names, styles, strict=True)]
     long_side = settings.image_size or max(content.size)
     style_side = max(1, round(long_side * settings.style_scale))
     check_size("--image_size: a result", content, long_side)
@@ -269,7 +266,8 @@ def check_files(settings, identity):
     """Raises InputError where a file that the recipe of --settings names is another one now."""
     recipe = read_recipe(settings.settings)
     for name in FILES:
-        used, then = (json.loads(json.dumps(of)) for of in (getattr(settings, name), recipe["settings"].get(name)))
+        used, then = getattr(settings, name), recipe["settings"].get(name)
+        used = list(used) if isinstance(used, tuple) else used
         if used == then and recipe["sha256"].get(name, "") not in (identity[name], ""):
             raise InputError(
                 f"argument --settings: {settings.settings} was made with another file as --{name}"

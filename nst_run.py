@@ -30,7 +30,7 @@ def paint(job, stop):
 
     stop.patient is set while a signal may wait for the iteration's end; stop.signum tells that one came.
     """
-    settings, stop.patient = job.settings, False
+    settings = job.settings
     layers = tuple(name for name, _ in (*job.content_layers, *job.style_layers))
     model = load_vgg_model(job.weights, layers, settings.pooling)
     with nst_files.claimed(job.output):
