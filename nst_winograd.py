@@ -67,6 +67,7 @@ def convolve(x, kernels, turned=False, rows=None):
     b_T, a_T = (B_T[TURNED], A_T[:, TURNED]) if turned else (B_T, A_T)
     height, width = rows or x.shape[0], x.shape[1]
     down, across = -(-height // TILE), -(-width // TILE)  # tiles
+    across |= 1  # with an odd number rows do not lie multiples of 4096 bytes apart, which a cache holds few of
     top = 0 if rows else 1
     x = tf.pad(x, [[top, TILE * down + 2 - top - x.shape[0]], [1, TILE * across + 1 - width], [0, 0]])
 
@@ -119,9 +120,14 @@ def in_blocks(function, inputs, *parameters, channels):
     if blocks == 1:
         return function(*inputs, *parameters)
     rows = TILE * -(-height // (TILE * blocks))  # the same in each block: one program for all
-    padding = [[1, -height % rows + 1], [0, 0], [0, 0]]
-    inputs = [tf.pad(x, padding) for x in inputs]
-    outputs = [function(*(x[i : i + rows + 2] for x in inputs), *parameters, rows=rows) for i in range(0, height, rows)]
+
+    def block(x, start):
+        """The rows of a block with one more above and below, of zeros where the picture ends."""
+        above, below = int(start == 0), max(0, start + rows + 1 - height)
+        part = x[start - 1 + above : start + rows + 1]
+        return tf.pad(part, [[above, below], [0, 0], [0, 0]]) if above or below else part  # most need no copy
+
+    outputs = [function(*(block(x, start) for x in inputs), *parameters, rows=rows) for start in range(0, height, rows)]
     return tf.concat(outputs, 0)[:height]
 
 
