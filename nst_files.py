@@ -1,28 +1,35 @@
 """Files in and out: any picture as RGB, and files that appear whole or not at all.
 
-Pillow decodes, and imageio what Pillow does not; this module sees to it that what a viewer shows is
-what the network gets, and that no run leaves half a file behind. It knows nothing of networks, flags
-or TensorFlow: pixels are 0 to 255.
+Pillow decodes, with pillow-heif what iPhones take, and imageio what Pillow has no mode for; this module
+sees to it that what a viewer shows is what the network gets, and that no run leaves half a file behind.
+It knows nothing of networks, flags or TensorFlow: pixels are 0 to 255.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import math
 import os
 import pathlib
+import time
 import warnings
 import zipfile
 
 import filelock
 import imageio.v3 as imageio
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 # The most pixels of a picture: Pillow's limit against files that unpack to more than memory holds.
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS
 COMMENT = "Comment"  # the PNG standard's word
+# Windows does not let a file be replaced that another program, a viewer or a scanner, has open just then.
+PATIENCE_SECONDS = 2 if os.name == "nt" else 0
+
+pillow_heif.register_heif_opener()
 
 
 class InputError(ValueError):
@@ -67,7 +74,9 @@ def read_image(path):
         if head in (b"II*\0", b"MM\0*"):
             return read_deep_tiff(path)
         what = "not a picture in any format that is read" if head else "an empty file"
-        raise InputError(f"{path}: {what}; give a JPEG, PNG, TIFF, WebP, BMP or GIF") from error
+        raise InputError(f"{path}: {what}; give a JPEG, PNG, HEIC, TIFF, WebP, BMP or GIF") from error
+    except MemoryError:
+        raise
     except OSError as error:
         damaged = "" if error.errno else "a damaged picture, "
         raise InputError(f"{path}: {damaged}cannot be read ({reason(error)})") from error
@@ -82,13 +91,28 @@ def bomb(path):
 def read_deep_tiff(path):
     """The first page of a TIFF that Pillow has no mode for: colours as floats, or of more than 16 bits."""
     try:
-        too_large = math.prod(imageio.improps(path, plugin="tifffile", index=0).shape[:2]) > MOST_PIXELS
-        values = np.zeros(0) if too_large else imageio.imread(path, plugin="tifffile", index=0)
+        with imageio.imopen(path, "r", plugin="tifffile") as file:
+            shape, planar = file.properties(page=0).shape, file.metadata(page=0)["planar_configuration"] == 2
+            planar = planar and len(shape) == 3
+            too_large = math.prod(shape[1:] if planar else shape[:2]) > MOST_PIXELS
+            if not too_large:
+                values = file.read(page=0)
+                return flatten(from_deep(np.moveaxis(values, 0, -1) if planar else np.atleast_3d(values)))
+    except MemoryError:
+        raise
     except Exception as error:  # as above
         raise InputError(f"{path}: a TIFF of a kind that is not read ({reason(error)}); save it as PNG") from error
-    if too_large:
-        raise bomb(path)
-    return Image.fromarray(to_8_bits(values[..., :3], is_float=values.dtype.kind == "f")).convert("RGB")
+    raise bomb(path)
+
+
+def from_deep(values):
+    """A Pillow image of numbers (n_H, n_W, n) of more than 8 bits: grey or RGB, with or without alpha."""
+    is_float = values.dtype.kind == "f"
+    colours = to_8_bits(values[..., :3] if values.shape[2] > 2 else values[..., :1].repeat(3, 2), is_float)
+    image = Image.fromarray(colours)
+    if values.shape[2] in (2, 4):
+        image.putalpha(Image.fromarray(to_8_bits(values[..., -1], is_float)))
+    return image
 
 
 def flatten(image):
@@ -140,14 +164,20 @@ def resize_to_long_side(image, long_side):
 
 def sha256(path):
     """The SHA-256 of a file, in hexadecimal. Raises InputError where it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        facts = pathlib.Path(path).stat()
+        return digest(os.path.realpath(path), facts.st_size, facts.st_mtime_ns)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from error
-    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=1000)  # a batch asks for the weights, half a gigabyte, with every row
+def digest(path, size, changed):
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 # --- Files out, whole ------------------------------------------------------------------------------------
@@ -177,6 +207,8 @@ def locked(folder, name):
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise InputError(f"{folder}: another run is writing there; wait for it, or name another folder") from error
+    except NotImplementedError as error:
+        raise InputError(f"{folder}: its file system has no locks, which keep two runs apart; name another") from error
     except OSError as error:
         raise InputError(f"{folder}: not a folder that can be written in ({reason(error)})") from error
     try:
@@ -194,7 +226,9 @@ def whole_path(path):
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
-        part.replace(path)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise WriteError(f"{path}: cannot be written ({reason(error)}); what was there stays") from error
@@ -203,13 +237,23 @@ def whole_path(path):
         raise
 
 
+def replace(part, path):
+    """part.replace(path), with PATIENCE_SECONDS."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return part.replace(path)
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def whole_file(path):
     """A binary file to write in, as whole_path."""
     with whole_path(path) as part, open(part, "wb") as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def write_text(path, text):

@@ -1,8 +1,10 @@
 """Files in and out: what a viewer shows is what is read, and what is written is whole or not there."""
 
 import errno
+import hashlib
 import io
 import os
+import pathlib
 import struct
 import zlib
 
@@ -74,6 +76,8 @@ def profile(swap=True):
     return data.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ") if swap else data
 
 
+FLOATS = (BASE / 255).astype("float32")
+HALF_FLOAT = (np.asarray(HALF) / 255).astype("float32")
 RAMP = np.linspace(0, 1, 24 * 32, dtype="float32").reshape(24, 32)
 SWAPPED = BASE[..., [1, 0, 2]]
 
@@ -110,8 +114,28 @@ PICTURES = {
     "float.tif": (Image.fromarray(RAMP).save, grey(RAMP * 255), 1),
     "float to 1000.tif": (Image.fromarray(RAMP * 1000).save, grey(RAMP * 255), 1),
     "float below 0.tif": (Image.fromarray(RAMP * 4 - 2).save, grey(RAMP * 255), 1),
+    "float grey and alpha.tif": (
+        lambda path: tifffile.imwrite(path, np.dstack([RAMP, HALF_FLOAT]), planarconfig="contig", extrasamples=[2]),
+        grey(RAMP * 255 * HALF_FLOAT + 255 * (1 - HALF_FLOAT)),
+        2,
+    ),
+    "float rgba.tif": (
+        lambda path: tifffile.imwrite(path, np.dstack([FLOATS, HALF_FLOAT]), photometric="rgb", extrasamples=[2]),
+        over_white(RGB),
+        2,
+    ),
+    "float planes.tif": (
+        lambda path: tifffile.imwrite(path, FLOATS.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"),
+        BASE,
+        1,
+    ),
+    "float pages.tif": (
+        lambda path: tifffile.imwrite(path, np.stack([FLOATS, FLOATS[::-1]]), photometric="rgb"),
+        BASE,
+        1,
+    ),
     "float rgb.tif": (
-        lambda path: tifffile.imwrite(path, (BASE / 255).astype("float32"), photometric="rgb"),
+        lambda path: tifffile.imwrite(path, FLOATS, photometric="rgb"),
         BASE,
         1,
     ),
@@ -128,6 +152,7 @@ PICTURES = {
     "rgb profile on grey.png": (lambda path: GREY.save(path, icc_profile=profile()), grey(GREY), 0),
     "progressive.jpg": (lambda path: RGB.save(path, quality=100, subsampling=0, progressive=True), BASE, 8),
     "lossless.webp": (lambda path: RGB.save(path, lossless=True), BASE, 0),
+    "phone.heic": (lambda path: RGB.save(path, quality=-1, chroma=444), BASE, 3),
     "plain.bmp": (RGB.save, BASE, 0),
     "plain.gif": (RGB.quantize(16).save, np.asarray(RGB.quantize(16).convert("RGB")), 0),
     "moving.gif": (
@@ -260,6 +285,42 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, failure):
     assert [entry.name for entry in tmp_path.iterdir()] == ["costs.csv"] and path.read_text() == "old"
     if isinstance(failure, OSError):
         assert str(error.value) == f"{path}: cannot be written (No space left on device); what was there stays"
+
+
+def test_a_file_that_another_program_has_open_is_waited_for(tmp_path, monkeypatch):
+    """As Windows has it, where the other program is a viewer that soon closes it again."""
+    refusals = [PermissionError(), PermissionError()]
+    replace = pathlib.Path.replace
+
+    def refuse(part, path):
+        if refusals:
+            raise refusals.pop()
+        return replace(part, path)
+
+    monkeypatch.setattr(pathlib.Path, "replace", refuse)
+    monkeypatch.setattr(nst_files, "PATIENCE_SECONDS", 60)
+    nst_files.write_text(tmp_path / "costs.csv", "new")
+    assert not refusals and (tmp_path / "costs.csv").read_text() == "new"
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def acquire(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(nst_files.filelock.FileLock, "acquire", acquire)
+    with pytest.raises(nst_files.InputError, match="its file system has no locks"), nst_files.claimed(tmp_path):
+        pass
+
+
+def test_a_file_is_digested_once_until_it_changes(tmp_path, monkeypatch):
+    path, opened = tmp_path / "vgg.mat", []
+    read = open
+    monkeypatch.setattr("builtins.open", lambda *words: opened.append(words) or read(*words))
+    path.write_bytes(b"one")
+    first = [nst_files.sha256(path) for _ in range(3)]
+    assert first == [hashlib.sha256(b"one").hexdigest()] * 3 and len(opened) == 1
+    path.write_bytes(b"another")
+    assert nst_files.sha256(path) == hashlib.sha256(b"another").hexdigest()
 
 
 def test_arrays_come_back_and_code_does_not(tmp_path):
