@@ -48,8 +48,8 @@ def run(command, argv, stop, import_run):
     name = "batch.csv" if of == 1 else f"batch-{shard}-of-{of}.csv"
     report = Report(pathlib.Path(command.output_dir, name))
     with nst_files.locked(report.path.parent, f".{name}.lock"):
-        report.write()
         paint = import_run().paint if rows else None
+        report.write()
         try:
             for number, row in enumerate(rows, 1):
                 paint_row(row, f"Job {number} of {len(rows)}, line {row.line}", paint, report, stop)
@@ -71,8 +71,9 @@ def paint_row(row, title, paint, report, stop):
             return
         if not settings.quiet:
             print(f"{title}: {job.output}", flush=True)
-        if report.entries:  # what there is to notice has been said at the first job
-            job = dataclasses.replace(job, notices=())
+        notices = tuple(notice for notice in job.notices if notice not in report.noticed)
+        report.noticed.update(notices)
+        job = dataclasses.replace(job, notices=notices)
         costs = paint(job, stop)
     except KeyboardInterrupt as interrupt:
         report.add(row, "stopped", seconds=time.monotonic() - started)
@@ -100,7 +101,8 @@ def read_rows(command, argv):
             folder = pathlib.Path(settings.output_dir).resolve()
             if folder == pathlib.Path(command.output_dir).resolve():
                 raise InputError(f"its folder {settings.output_dir} is the batch's own; give it one below")
-            owner = owners.setdefault(folder, Row(line, settings, False))
+            # Folders whose names differ in case alone are one on many systems, and a batch is for any.
+            owner = owners.setdefault(str(folder).casefold(), Row(line, settings, False))
             repeated = owner.line != line
             if repeated and owner.settings != settings:
                 raise InputError(f"its folder {settings.output_dir} is line {owner.line}'s too; give it an output_dir")
@@ -128,6 +130,8 @@ def read_cells(path):
         raise InputError(
             f"argument --batch: {path}: its header has {unknown[0]!r}, which is none of {', '.join(allowed)}"
         )
+    if len(set(names)) < len(names):
+        raise InputError(f"argument --batch: {path}: its header has {max(names, key=names.count)!r} twice")
     if not rows:
         raise InputError(f"argument --batch: {path}: no jobs; it needs a header of flags and a row for each job")
     return rows
@@ -137,7 +141,7 @@ def row_settings(command, argv, cells):
     """The Settings of a row: the command's, but for what the row's cells say."""
     if None in cells:
         raise InputError("it has more cells than the header")
-    words = [word for name, cell in cells.items() if cell for word in cell_words(name, cell)]
+    words = [word for name, cell in cells.items() if (cell or "").strip() for word in cell_words(name, cell)]
     settings = parse_settings(argv, [*words, "--batch=", "--shard=1/1"])
     if not cells.get("output_dir"):
         content = pathlib.Path(settings.content_image_filename).stem
@@ -155,10 +159,11 @@ def row_settings(command, argv, cells):
 
 
 class Report:
-    """What became of each job, written to a CSV file as it comes."""
+    """What became of each job, written to a CSV file as it comes; and what has been noticed, to say it once."""
 
     def __init__(self, path):
         self.path, self.entries, self.count, self.unwritten = path, [], collections.Counter(), False
+        self.noticed = set()
 
     def add(self, row, status, costs=None, seconds=0, message=""):
         settings, costs = row.settings, costs or {}

@@ -86,6 +86,7 @@ class Cost:
         frame, aims = self.frame, (self.a_C, self.guides)
         if gradient:
             return frame.evaluate(picture, *aims, self.styles, self.weights, self.terms.normalize_gradients)
+        # Once in a run: what look() has a graph for already is sooner done than another graph is traced.
         measured = frame.measure(frame.look(picture, frame.whole), frame.whole, *aims)
         return judge(measured, self.styles, self.weights)[0], None
 
@@ -160,15 +161,10 @@ class Frame:
         return {name: crop(a, core, name) for name, a in self.network(image).items()}
 
     @tf.function(autograph=False)  # there is nothing to convert
-    def look(self, image, core):
-        """The same, outside of them."""
-        return self.see(image, core)
-
-    @tf.function(autograph=False)
-    def look_at(self, image, core, layers):
-        """Of these layers alone: all activations of a large window would be half a gigabyte."""
+    def look(self, image, core, layers=None):
+        """The same, outside of them; of some layers alone, as all of a large window would be half a gigabyte."""
         seen = self.see(image, core)
-        return {name: seen[name] for name in layers}
+        return {name: seen[name] for name in layers or seen}
 
     def gram_matrices(self, seen, core, guides):
         """{region: {layer: the core's part of the picture's Gram matrix per position}}."""
@@ -284,7 +280,7 @@ def see_content(frame, content, windows, layers):
     channels = frame.network.output
     a_C = {name: np.empty((1, *layer_size(frame.size, name), channels[name].shape[-1]), "float32") for name in layers}
     for w in windows:
-        for name, a in frame.look_at(w.of(content), tf.constant(w.core), layers).items():
+        for name, a in frame.look(w.of(content), tf.constant(w.core), layers).items():
             crop(a_C[name], w.core_in_picture(), name)[...] = a
     return a_C
 

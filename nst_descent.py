@@ -37,12 +37,12 @@ class Scale(NamedTuple):
 class Iterate(NamedTuple):
     """One state of the descent. picture and state are its own until the next one is asked for.
 
-    iteration counts from 0 through all scales; picture is G (1, n_H, n_W, 3); costs are G's, by name, as
-    floats; state() gives the arrays that descend() goes on from.
+    iteration counts from 0 through all scales; picture is G (1, n_H, n_W, 3), an array or a variable;
+    costs are G's, by name, as floats; state() gives the arrays that descend() goes on from.
     """
 
     iteration: int
-    picture: np.ndarray
+    picture: np.ndarray | tf.Variable
     costs: dict
     state: Callable[[], dict]
 

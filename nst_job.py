@@ -71,14 +71,13 @@ class Job:
     @property
     def finished(self):
         """Nothing is left to do."""
-        checkpoint, wanted = self.checkpoint, [self.result]
-        if self.settings.animation != "none":
-            wanted.append(self.animation)
+        checkpoint, animation = self.checkpoint, self.settings.animation
         return (
             checkpoint is not None
-            and checkpoint["finished"]
+            and bool(checkpoint["finished"])
             and checkpoint["epochs"] == self.settings.epochs
-            and all(map(os.path.exists, wanted))
+            and self.result.exists()
+            and (animation == "none" or (checkpoint.get("animation") == animation and self.animation.exists()))
         )
 
     @property
@@ -127,14 +126,13 @@ def prepare(settings):
         check_files(settings, identity)
     check_tools(settings)
     weights = find_weights(settings.weights)
-    checkpoint, notices = None, []
+    checkpoint, notices = None, ()
     if weights == "random" and not settings.weights:
-        notices.append(NO_WEIGHTS.format(MAT))
+        notices = (NO_WEIGHTS.format(MAT),)
     if settings.resume:
         path = pathlib.Path(settings.output_dir, "checkpoint.npz")
         checkpoint = find_checkpoint(path, identity, settings.epochs)
-        notices += [] if checkpoint else [f"nst_main.py: nothing to resume in {path.parent}: starting anew"]
-    return Job(settings, content, styles, init, weights, identity, checkpoint, tuple(notices))
+    return Job(settings, content, styles, init, weights, identity, checkpoint, notices)
 
 
 # --- Pictures -------------------------------------------------------------------------------------
@@ -305,10 +303,11 @@ def find_checkpoint(path, identity, epochs):
         raise InputError(f"{path}: not a checkpoint of this program; remove it")
     made_with = json.loads(str(checkpoint["identity"]))
     for name, value in identity.items():
-        if made_with.get(name) != value:
+        before = made_with.get(name)
+        if before != value:
+            what = f"another file as --{name}" if name in FILES else f"another --{name} ({before}, now {value})"
             raise InputError(
-                f"argument --resume: {path} was made with another --{name} ({made_with.get(name)}, now {value});"
-                " give the same, or leave --resume out to start anew"
+                f"argument --resume: {path} was made with {what}; give the same, or leave --resume out to start anew"
             )
     if checkpoint["epoch"] > epochs:
         raise InputError(

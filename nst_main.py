@@ -1,6 +1,6 @@
 """The command: paints the content of one picture in the style of another (Gatys, Ecker & Bethge 2015).
 
-    python nst_main.py --content_image_filename cat.jpg --style_image_filename night.jpg
+    python nst_main.py --content_image_filename chelsea.jpg --style_image_filename night.jpg
 
 Flags become Settings (nst_settings), Settings a Job (nst_job), and nst_run paints it. That module is
 imported when there is work to do: TensorFlow takes seconds to start, and a wrong flag should not wait for it.
@@ -15,11 +15,14 @@ import sys
 import tempfile
 import threading
 
-import nst_batch
-import nst_files
-from nst_files import InputError
-from nst_job import prepare
-from nst_settings import parse_settings
+try:
+    import nst_batch
+    import nst_files
+    from nst_files import InputError, RunError
+    from nst_job import prepare
+    from nst_settings import parse_settings
+except ModuleNotFoundError as missing:
+    sys.exit(f"nst_main.py: error: {missing}; pip install -r requirements.txt (README, Two commands)")
 
 
 @contextlib.contextmanager
@@ -44,15 +47,20 @@ def quiet_stderr():
 
 
 def import_run():
-    """nst_run, with TensorFlow behind it, and without TensorFlow's start-up chatter."""
+    """nst_run, with TensorFlow behind it, and without TensorFlow's start-up chatter. Raises RunError without it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # The layers wait for each other; two at a time would take the memory of two, and no less time.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     # It warns of graphs that are traced for size after size, which is what a batch asks for.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with quiet_stderr():
-        import nst_run
+    try:
+        with quiet_stderr():
+            import nst_run
+
+            nst_run.tf.config.list_physical_devices()  # some versions chatter at the first look at the devices
+    except ImportError as error:
+        raise RunError(f"{nst_files.reason(error)}; pip install -r requirements.txt (README, Two commands)") from error
     return nst_run
 
 
@@ -107,14 +115,18 @@ def main(argv=None):
             if settings.batch:
                 return nst_batch.run(settings, argv, stop, import_run)
             job = prepare(settings)
+            if settings.resume and not job.checkpoint and not settings.quiet:
+                print(f"nst_main.py: nothing to resume in {job.output}: starting anew", file=sys.stderr)
             if not job.finished:
                 import_run().paint(job, stop)
             elif not settings.quiet:
                 print(f"Finished already: {job.result}")
         except InputError as error:
             status, told = 2, [f"error: {line}" for line in str(error).splitlines()]
-        except (nst_files.RunError, nst_files.WriteError) as error:
+        except (RunError, nst_files.WriteError) as error:
             status, told = 1, [f"error: {error}"]
+        except MemoryError:
+            status, told = 1, ["error: out of memory; give smaller pictures, or lower --image_size and --style_scale"]
         except OSError as error:  # of files all has been said above: this is the standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
             status, told = 1, [f"error: the output cannot be written ({nst_files.reason(error)}); --resume goes on"]

@@ -22,14 +22,14 @@ import nst_colours
 import nst_files
 import nst_utils as nst
 
-CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this
+CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this, and an iteration
 ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
 FRAME_SECONDS = 0.04, 0.2  # the shortest, where there are many, and the longest
 ANIMATION_SIDE = 1280  # pixels, at the most
 
 
 class Record(contextlib.ExitStack):
-    """The record of a job: add() what the descent yields, then end() it. It is entered when there is a first to add.
+    """The record of a job: enter it, add() what the descent yields, then end() it.
 
     epochs are those of all scales together.
     """
@@ -49,6 +49,8 @@ class Record(contextlib.ExitStack):
         settings = self.settings
         self.say(*self.job.notices, file=sys.stderr)
         nst_files.write_text(self.job.output / "settings.json", json.dumps(self.job.recipe, indent=2) + "\n")
+        if not self.job.checkpoint:
+            self.checkpoint_path.unlink(missing_ok=True)  # an earlier run's, whose pictures are now painted over
         self.saved_at = time.monotonic()
         self.bar = self.enter_context(progress_bar(self.epochs, self.iteration + 1, settings.quiet))
         self.board = self.enter_context(tensorboard(settings.tensorboard)) if settings.tensorboard else None
@@ -85,6 +87,10 @@ class Record(contextlib.ExitStack):
             self.say(f"Painted {self.job.result}")
 
     @property
+    def checkpoint_path(self):
+        return self.job.output / "checkpoint.npz"
+
+    @property
     def costs(self):
         """{name: cost} of the last iteration."""
         return dict(zip(self.names, self.history[-1][1:], strict=True))
@@ -108,9 +114,9 @@ class Record(contextlib.ExitStack):
         nst.save_image(path, self.shown(picture), json.dumps(recipe))
 
     def save_checkpoint(self, finished):
-        facts = {"identity": json.dumps(self.job.identity), "epochs": self.settings.epochs, "finished": finished}
-        facts |= {"names": np.array(self.names), "history": np.array(self.history)}
-        nst_files.write_arrays(self.job.output / "checkpoint.npz", {**self.state(), **facts})
+        facts = {"identity": json.dumps(self.job.identity), "names": self.names, "history": self.history}
+        facts |= {"epochs": self.settings.epochs, "finished": finished, "animation": self.settings.animation}
+        nst_files.write_arrays(self.checkpoint_path, {**self.state(), **facts})
         self.saved_at = time.monotonic()
 
     def write_costs(self):
@@ -220,12 +226,14 @@ def write_gif(path, size, pictures, count, seconds, comment):
 def write_mp4(path, size, pictures, count, seconds, comment):
     held = round(HOLD_SECONDS / seconds)
     even = [side + side % 2 for side in size]  # as H.264 in its common form wants them
+    path = str(path.resolve())  # or ffmpeg might take it for an option, or a protocol
     writer = imageio_ffmpeg.write_frames(
-        str(path),
+        path,
         even,
         fps=1 / seconds,
         quality=8,
         macro_block_size=1,
+        ffmpeg_log_level="quiet",
         output_params=["-metadata", f"comment={comment}", "-f", "mp4"],
     )
     writer.send(None)
@@ -237,7 +245,7 @@ def write_mp4(path, size, pictures, count, seconds, comment):
         for _ in range(held):
             writer.send(frame.tobytes())
     try:  # its writer does not ask ffmpeg how it ended
-        written = imageio_ffmpeg.count_frames_and_secs(str(path))[0]
+        written = imageio_ffmpeg.count_frames_and_secs(path)[0]
     except RuntimeError:
         written = 0
     if written < count + held:

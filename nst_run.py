@@ -4,6 +4,7 @@ A Job is made, and checked, by nst_job; nst_main imports this module when there 
 takes seconds to start, is behind it.
 """
 
+import contextlib
 import functools
 
 import numpy as np
@@ -29,11 +30,14 @@ def paint(job, stop):
     """Paint one picture as the job says: lines on the terminal, files in the output folder. Returns its last costs.
 
     stop.patient is set while a signal may wait for the iteration's end; stop.signum tells that one came.
+    Raises InputError for weights that are none and a folder that cannot be written in, RunError, WriteError,
+    and KeyboardInterrupt where a signal came.
     """
     settings = job.settings
     layers = tuple(name for name, _ in (*job.content_layers, *job.style_layers))
-    model = load_vgg_model(job.weights, layers, settings.pooling)
-    with nst_files.claimed(job.output):
+    with shortage_told(job):
+        model = load_vgg_model(job.weights, layers, settings.pooling)
+    with nst_files.claimed(job.output), shortage_told(job):
         scales = [make_scale(k, job, model) for k in range(settings.scales)]
         if settings.optimizer == "adam":
             optimizer = nst_descent.adam(settings.learning_rate)
@@ -51,9 +55,6 @@ def paint(job, stop):
                 step_failed = settings.optimizer == "adam" and error.iteration >= 0
                 lower = "--learning_rate" if step_failed else "--alpha, --beta and --tv_weight"
                 raise RunError(f"{error}; lower {lower}. {job.result} has the last good picture") from error
-            except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-                size = f"{job.content.image.width} x {job.content.image.height}"
-                raise RunError(f"out of memory with a picture of {size}; lower --image_size") from error
             stopped = stop.signum is not None
             record.end(lambda: scales[0].start(None), stopped)
     if stopped:
@@ -61,6 +62,15 @@ def paint(job, stop):
             f"after iteration {record.iteration}: {job.result} has the picture so far, and --resume goes on with it"
         )
     return record.costs
+
+
+@contextlib.contextmanager
+def shortage_told(job):
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        size = f"{job.content.image.width} x {job.content.image.height}"
+        raise RunError(f"out of memory with a picture of {size}; lower --image_size") from error
 
 
 def make_scale(k, job, model):

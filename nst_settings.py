@@ -5,6 +5,7 @@ is made from them. What needs a look at a file is checked by nst_job.
 """
 
 import argparse
+import codecs
 import dataclasses
 import json
 import math
@@ -48,7 +49,7 @@ def shard(text):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """All that decides a run. Each field is a flag; its default here is the only one there is."""
+    """All that decides a run. Each field is a flag, with the program's default."""
 
     content_image_filename: str = setting("chelsea.jpg", "the picture to paint, a name in images/ or a path")
     style_image_filename: tuple[str, ...] = setting(
@@ -94,7 +95,8 @@ class Settings:
     )
     scales: int = setting(
         1,
-        "sizes to paint in, coarse to fine, each half of the next; --epochs is for the coarsest, and halves with each",
+        "sizes to paint in, coarse to fine, each half of the next; --epochs is for the coarsest, and halves with each,"
+        " down to 1",
         at_least=1,
         at_most=16,
     )
@@ -125,7 +127,9 @@ class Settings:
     )
     seed: int = setting(0, "seed of the noise: the same command paints the same picture", at_least=0)
     weights: str = setting(
-        "", f"VGG-19 as a .mat or .h5 file, or 'imagenet' (downloaded), or 'random'; {MAT} if there is one, else random"
+        "",
+        "VGG-19 as a .mat or .h5 file, or 'imagenet' (downloaded), or 'random';"
+        f" {MAT.as_posix()} if there is one, else random",
     )
     output_dir: str = setting("output", "folder for all that the run leaves", shapes_result=False)
     animation: str = setting(
@@ -167,8 +171,8 @@ RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_resu
 
 def value_type(field):
     """(the type of a field's value, or of each of its values; whether it takes several)."""
-    several = typing.get_args(field.type)
-    return (several[0], True) if several else (field.type, False)
+    of_tuple = typing.get_args(field.type)
+    return (of_tuple[0], True) if of_tuple else (field.type, False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -203,9 +207,9 @@ def number(type, bounds):
 
 
 def boolean(text):
-    if text not in ("true", "false"):
+    if text.lower() not in ("true", "false"):  # spreadsheets write TRUE
         raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
-    return text == "true"
+    return text.lower() == "true"
 
 
 def several(parse):
@@ -247,7 +251,7 @@ def parse_settings(argv=None, more=()):
         recipe = read_recipe(settings.settings)["settings"]
         settings = Settings(**vars(parser.parse_args([*to_words(recipe), *words])))
     if fault := contradiction(settings):
-        raise InputError(fault)
+        raise InputError(f"{fault} (with the settings of {settings.settings})" if settings.settings else fault)
     return settings
 
 
@@ -281,7 +285,8 @@ def cell_words(name, cell):
     """The words for a cell of a batch's column; several values have semicolons between them."""
     if BETWEEN_VALUES in cell:
         raise InputError(f"argument --{name}: it holds a character of code 0")
-    return to_words({name: cell.split(";") if value_type(FIELDS[f"--{name}"])[1] else cell})
+    words = [word.strip() for word in cell.split(";")]
+    return to_words({name: words if value_type(FIELDS[f"--{name}"])[1] else cell.strip()})
 
 
 def read_recipe(path):
@@ -291,11 +296,11 @@ def read_recipe(path):
     """
     try:
         with open(path, "rb") as file:
-            is_text = file.read(1) == b"{"
+            is_text = file.read(4).removeprefix(codecs.BOM_UTF8).startswith(b"{")
     except OSError as error:
         raise InputError(f"argument --settings: {path}: cannot be read ({reason(error)})") from error
     try:
-        recipe = json.loads(pathlib.Path(path).read_text("utf-8") if is_text else nst_files.read_comment(path))
+        recipe = json.loads(pathlib.Path(path).read_text("utf-8-sig") if is_text else nst_files.read_comment(path))
         if not (recipe["settings"].keys() <= RECIPE and isinstance(recipe["sha256"], dict)):
             raise ValueError("unknown settings")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -333,6 +338,7 @@ def contradiction(settings):
         return f"argument --style_mask: {len(settings.style_mask)} for {styles} of --style_image_filename; one for each"
     if settings.init_image and settings.init != Settings.init:
         return f"arguments --init_image and --init {settings.init}: there is one start; leave one of them out"
+    # A noise_ratio of 0 contradicts no other start: it says "no noise" once more.
     if (settings.init_image or settings.init != "noise") and settings.noise_ratio not in (0, Settings.noise_ratio):
         return "argument --noise_ratio: is for --init noise alone"
     if settings.optimizer == "lbfgs" and settings.learning_rate != Settings.learning_rate:

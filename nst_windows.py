@@ -47,7 +47,7 @@ def cut_windows(size, model):
 
     One if the picture is small enough, otherwise those that have the fewest pixels in all.
     """
-    grid, margin = look(model)
+    grid, margin = grid_and_margin(model)
     if size[0] * size[1] <= WHOLE_PIXELS:
         parts = 1, 1
     else:
@@ -65,7 +65,7 @@ def cut_windows(size, model):
 
 def part_sizes(length, grid, margin):
     """(1, 2, ..., as many parts as length can be cut in), and the size of each such part."""
-    parts = np.arange(1, max(1, (length - 2 * margin) // grid) + 1)
+    parts = np.arange(1, max(1, (length - 2 * margin) // grid) + 1, dtype="int64")  # products go beyond 2^31
     return parts, length - (parts - 1) * step_between(length, parts, grid, margin)
 
 
@@ -87,7 +87,7 @@ def split(length, parts, grid, margin):
     return [(start, start + size, edges[i] - start, edges[i + 1] - start) for i, start in enumerate(starts)]
 
 
-def look(model):
+def grid_and_margin(model):
     """(grid, margin): pixels for a position of the model's deepest layer, and how far it sees, in whole positions."""
     grid, margin = 1, 0
     for layer in model.layers:
@@ -118,7 +118,7 @@ def crop(activation, core, name):
     return activation[:, slice_by(core[0], core[1], stride(name)), slice_by(core[2], core[3], stride(name))]
 
 
-def share(core, size, name):
-    """What part the positions of a core are of all that the layer has for a picture of that size."""
+def share(activation, size, name):
+    """What part an activation's positions are of all that its layer has for a picture of that size."""
     n_H, n_W = layer_size(size, name)
-    return tf.cast(tf.shape(core)[1] * tf.shape(core)[2], "float32") / (n_H * n_W)
+    return tf.cast(tf.shape(activation)[1] * tf.shape(activation)[2], "float32") / (n_H * n_W)

@@ -1,11 +1,9 @@
 """What the tests share: the thin VGG-19 of the run, the program as a user starts it, small pictures."""
 
-import os
 import pathlib
 import subprocess
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -13,7 +11,10 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
+import nst_main  # noqa: E402
 import recipe  # noqa: E402
+
+nst_main.import_run()  # TensorFlow as the program sets it up, for all tests
 
 
 def pytest_collection_modifyitems(items):
@@ -64,8 +65,6 @@ def paint_here(command, tmp_path, monkeypatch, capsys):
     """paint_here(*flags): the same in this process, which has TensorFlow already: (exit status, output, errors)."""
 
     def run(*flags):
-        import nst_main
-
         monkeypatch.chdir(tmp_path)
         return nst_main.main(command(*flags)[2:]), *capsys.readouterr()
 

@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
 
-import nst_batch
+import nst_files
+import nst_job
 import nst_main
 import nst_run
 import nst_utils as nst
@@ -61,7 +61,7 @@ def column(rows, name):
 FOUR = """content_image_filename,style_image_filename,beta,style_weights,output_dir
 content.png,style.png,,,
 content.png,other.png,80,,
-other.png,style.png;content.png,,1;3,
+other.png,style.png ; content.png,,1; 3,
 style.png,other.png,,,output/mine é
 """
 FOLDERS = ["content-style", "content-other", "other-style+content", "mine é"]
@@ -97,6 +97,18 @@ def test_the_network_is_loaded_once(batch, monkeypatch):
     assert len(built) == 1
 
 
+def test_random_weights_are_told_once(batch, tmp_path, monkeypatch):
+    monkeypatch.setattr(nst_job, "MAT", pathlib.Path("none.mat"))
+    text = "output_dir\noutput/first\noutput/second\noutput/third\n"
+    flags = ("--weights", "", "--content_layers", "conv1_1", "--style_layers", "conv1_1", "--epochs", 1)
+    told = nst_job.NO_WEIGHTS.format("none.mat") + "\n"
+    assert batch(text, *flags)[0::2] == (0, told)
+    shutil.rmtree(tmp_path / "output" / "second")
+    shutil.rmtree(tmp_path / "output" / "third")
+    status, _, error, rows = batch(text, *flags, "--resume")
+    assert (status, error, column(rows, "status")) == (0, told, ["skipped", "done", "done"])
+
+
 def test_many_sizes_are_no_reason_to_complain(batch, caplog):
     """TensorFlow warns of graphs that are traced again and again."""
     rows = "".join(f"{size},output/{size}\n" for size in range(20, 27))
@@ -124,8 +136,8 @@ wrong.mat,,output/wrong
     assert (tmp_path / "output" / "last" / "generated_image.jpg").exists()
 
 
-def test_a_cell_wins_over_the_command_line_also_with_false(batch, tmp_path):
-    text = "normalize_gradients,output_dir\nfalse,output/plain\n,output/normalized\n"
+def test_a_cell_wins_over_the_command_line_also_with_a_spreadsheets_false(batch, tmp_path):
+    text = "normalize_gradients,output_dir\nFALSE ,output/plain\n ,output/normalized\n"
     assert batch(text, "--normalize_gradients")[0] == 0
     recipes = [
         json.loads((tmp_path / "output" / name / "settings.json").read_text()) for name in ("plain", "normalized")
@@ -134,21 +146,21 @@ def test_a_cell_wins_over_the_command_line_also_with_false(batch, tmp_path):
 
 
 def test_a_report_that_cannot_be_written_loses_no_job(batch, tmp_path, monkeypatch):
-    write = nst_batch.nst_files.write_text
+    write = nst_files.write_text
 
     def refuse(path, text):
         if path.name == "batch.csv" and "content-style" in text:
-            raise nst_batch.nst_files.WriteError(f"{path}: cannot be written (full)")
+            raise nst_files.WriteError(f"{path}: cannot be written (full)")
         write(path, text)
 
-    monkeypatch.setattr(nst_batch.nst_files, "write_text", refuse)
+    monkeypatch.setattr(nst_files, "write_text", refuse)
     status, printed, told, _ = batch(FOUR)
     assert status == 1 and "4 done" in printed and told.count("batch.csv: cannot be written (full)") == 4
     assert (tmp_path / "output" / "mine é" / "generated_image.jpg").exists()
 
 
 def test_two_batches_do_not_write_one_report(batch, tmp_path):
-    with nst_batch.nst_files.locked(tmp_path / "output", ".batch.csv.lock"):
+    with nst_files.locked(tmp_path / "output", ".batch.csv.lock"):
         told = "nst_main.py: error: output: another run is writing there; wait for it, or name another folder\n"
         assert batch(FOUR) == (2, "", told, None)
 
@@ -178,7 +190,9 @@ content.png,5,2,true,more
 content.png,5,0,
 style.png,5,,
 style.png,6,,
+Style.png,6,,
 """
+    shutil.copy(tmp_path / "style.png", tmp_path / "Style.png")
     status, printed, told, rows = batch(text)
     assert (status, printed, rows) == (2, "", None) and not (tmp_path / "output").exists()
     expected = [
@@ -188,6 +202,7 @@ style.png,6,,
         "line 5: it has more cells than the header",
         "line 6: argument --epochs: must be a whole number, at least 1 and at most 1000000000, not '0'",
         "line 8: its folder output/style-style is line 7's too; give it an output_dir",
+        "line 9: its folder output/Style-style is line 7's too; give it an output_dir",
     ]
     assert told.splitlines() == [f"nst_main.py: error: jobs.csv {fault}" for fault in expected]
 
@@ -197,6 +212,7 @@ style.png,6,,
     [
         ("colour\nred\n", "jobs.csv: its header has 'colour', which is none of content_image_filename, "),
         ("beta,resume\n1,true\n", "jobs.csv: its header has 'resume', which is none of"),
+        ("beta,beta\n1,2\n", "jobs.csv: its header has 'beta' twice"),
         ("beta\n", "jobs.csv: no jobs; it needs a header of flags and a row for each job"),
         ("", "jobs.csv: no jobs"),
         ('beta\n"1\n', "jobs.csv: cannot be read (unexpected end of data)"),
@@ -252,7 +268,7 @@ def test_tensorboard_has_a_folder_for_each_job(batch, tmp_path):
 
 
 def begin(tmp_path, *flags):
-    """The batch as a process of its own, its second job under way."""
+    """The batch as a process of its own, in the midst of its second job, which is the long one."""
     command = [sys.executable, ROOT / "nst_main.py", *DEFAULTS, *flags]
     process = subprocess.Popen(
         [str(word) for word in command], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -260,31 +276,34 @@ def begin(tmp_path, *flags):
     for line in process.stdout:
         if line.startswith("Job 2"):
             break
-    process.stdout.readline()
-    time.sleep(0.1)
+    while not process.stdout.readline().startswith("Iteration"):
+        pass
     return process
 
 
 @pytest.mark.slow
-def test_a_killed_and_a_stopped_batch_are_resumed_to_the_same_bytes(batch, tmp_path, capsys):
-    flags = ("--epochs", 60)
-    batch(FOUR, *flags)
+def test_a_killed_and_a_stopped_batch_are_resumed_to_the_same_bytes(batch, tmp_path):
+    lines = FOUR.splitlines()
+    lines[0] += ",epochs"
+    lines[2] += ",500"
+    text = "\n".join(lines)
+    assert batch(text)[0] == 0
     whole = left(tmp_path / "output")
     shutil.rmtree(tmp_path / "output")
 
-    process = begin(tmp_path, *flags)
+    process = begin(tmp_path)
     process.kill()
     process.wait()
     assert (tmp_path / "output" / "content-style" / "generated_image.jpg").exists()
     assert not (tmp_path / "output" / "mine é").exists()
 
     shutil.rmtree(tmp_path / "output" / "content-style")
-    process = begin(tmp_path, *flags, "--resume")
+    process = begin(tmp_path, "--resume")
     process.send_signal(signal.SIGINT)
     printed, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "stopped after iteration" in told.splitlines()[-1]
     assert "1 done, 1 stopped: output/batch.csv" in printed
 
-    status, _, _, rows = batch(FOUR, *flags, "--resume")
-    assert (status, column(rows, "status")) == (0, ["skipped", "done", "done", "done"])
+    status, _, told, rows = batch(text, "--resume")
+    assert (status, told, column(rows, "status")) == (0, "", ["skipped", "done", "done", "done"])
     assert left(tmp_path / "output") == whole

@@ -34,10 +34,10 @@ def full_model(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["plain", "winograd"])
-def test_costs_follow_the_original_within_a_thousandth(full_model, see, way, tmp_path, pixels):
+def test_costs_follow_the_original(full_model, see, way, tmp_path, pixels):
     see(way)
     for ours, original in zip(descent(full_model), ORIGINAL["iteration, total, content, style"], strict=True):
-        assert ours[:4] == pytest.approx(original, rel=1e-3)
+        assert ours[:4] == pytest.approx(original, rel=1e-4)
     nst.save_image(tmp_path / "final.png", ours[-1])
     np.testing.assert_allclose(pixels(tmp_path / "final.png").mean((0, 1)), ORIGINAL["final_png_mean"], atol=0.01)
 
@@ -56,4 +56,4 @@ def test_costs_follow_the_original_in_windows_too(full_model, see):
     see("windows, winograd")
     originals = ORIGINAL["iteration, total, content, style"][:2]
     for ours, original in zip(descent(full_model, epochs=2), originals, strict=True):
-        assert ours[:4] == pytest.approx(original, rel=1e-3)
+        assert ours[:4] == pytest.approx(original, rel=1e-4)

@@ -1,6 +1,9 @@
 """README keeps what it promises: its commands run as pasted, its table of flags is that of -h, its files exist."""
 
+import dataclasses
+import json
 import os
+import pathlib
 import re
 import shlex
 import shutil
@@ -9,6 +12,8 @@ import sys
 
 import pytest
 
+import nst_batch
+import nst_files
 import nst_main
 import nst_settings
 from conftest import ROOT
@@ -54,8 +59,8 @@ def pasted(tmp_path, monkeypatch, inputs):
     (tmp_path / "images").symlink_to(ROOT / "images")
     (tmp_path / "jobs.csv").write_text(blocks("csv")[0])
     quick = shlex.join(["--weights", str(inputs / "thin.mat"), *QUICK])
-    (tmp_path / "bin").mkdir()
-    python = tmp_path / "bin" / "python"
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@" {quick}\n')
     python.chmod(0o755)
     monkeypatch.setenv("PATH", f"{python.parent}{os.pathsep}{os.environ['PATH']}")
@@ -72,16 +77,31 @@ def test_every_command_runs_as_pasted(pasted, inputs, capsys):
         argv = shlex.split(command)[2:]
         return nst_main.main([*argv, "--weights", str(inputs / "thin.mat"), *QUICK]), capsys.readouterr().err
 
-    for command in commands:
-        if "output/" not in command:
-            shutil.rmtree("output", ignore_errors=True)
-        if "--resume" in command:  # "the same command with"
-            assert run(command.replace("--resume", "")) == (0, "")
+    for command in commands:  # one after the other, as a reader would, into the same folder
         assert run(command) == (0, ""), command
 
 
+def has_gnu_parallel():
+    """There is another program of that name."""
+    found = shutil.which("parallel")
+    return found and "GNU" in subprocess.run([found, "--version"], capture_output=True, text=True).stdout
+
+
+def test_the_gallery_is_what_its_batch_paints():
+    (line,) = re.findall(r"^    python nst_main.py (.*)$", (ROOT / "images" / "README.md").read_text("utf-8"), re.M)
+    argv = shlex.split(line.replace("images/gallery.csv", str(ROOT / "images" / "gallery.csv")))
+    rows = nst_batch.read_rows(nst_settings.parse_settings(argv), argv)
+    gallery = ROOT / "images" / "gallery"
+    assert {row.settings.output_dir for row in rows} == {f"output/gallery/{path.stem}" for path in gallery.iterdir()}
+    for row in rows:
+        name = pathlib.PurePosixPath(row.settings.output_dir).name
+        recipe = json.loads(nst_files.read_comment(gallery / f"{name}.jpg"))
+        asked = json.loads(json.dumps(dataclasses.asdict(row.settings)))
+        assert recipe["settings"] == {setting: asked[setting] for setting in nst_settings.RECIPE}, name
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("parallel"), reason="needs GNU parallel")
+@pytest.mark.skipif(not has_gnu_parallel(), reason="needs GNU parallel")
 def test_gnu_parallel_spreads_a_batch_as_pasted(pasted):
     here, elsewhere = (line for line in LINES if line.startswith("parallel "))
     elsewhere = re.sub(r"--sshlogin \S+", "--sshlogin 2/:", elsewhere)  # of the machines only this one is there

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import subprocess
+import weakref
 
 import imageio.v3 as imageio
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image, ImageSequence
 import nst_files
 import nst_main
 import nst_record
+import nst_settings
 import nst_utils as nst
 import recipe
 
@@ -120,23 +122,26 @@ def test_a_gif_goes_from_the_start_to_the_result(paint_here, tmp_path, odd_pictu
 
 def test_an_mp4_goes_from_the_start_to_the_result(paint_here, tmp_path, odd_picture, pixels):
     flags = ("--epochs", 9, "--animation", "mp4", "--init", "content", "--learning_rate", 8)
-    assert paint_here(*flags, *odd_picture)[0] == 0
-    path = tmp_path / "output" / "generated_image.mp4"
+    assert paint_here(*flags, *odd_picture, "--output_dir", "-y")[0] == 0  # which ffmpeg has a meaning for
+    path = tmp_path / "-y" / "generated_image.mp4"
     frames, facts = imageio.imread(path, plugin="FFMPEG"), imageio.immeta(path, plugin="FFMPEG")
     assert frames.shape[1:] == (88, 118, 3)  # even, as H.264 wants it
     assert facts["codec"] == "h264" and 2 < facts["duration"] <= 10
     assert near(frames[0, :87, :117], pixels(tmp_path / "odd.png"), 8)
-    assert near(frames[-1, :87, :117], pixels(tmp_path / "output" / "8.png"), 8)
+    assert near(frames[-1, :87, :117], pixels(tmp_path / "-y" / "8.png"), 8)
     assert not near(frames[0], frames[-1], 8)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "mp4"])
 def test_an_animation_of_very_many_pictures_is_short_and_holds_one_at_a_time(tmp_path, suffix):
-    opened = []
+    opened, pictures = [], []
 
     def frame(i):
         opened.append(i)
-        return Image.fromarray(np.full((60, 2000, 3), i * 255 // 4999, "uint8"))
+        assert sum(picture() is not None for picture in pictures) <= 1
+        image = Image.fromarray(np.full((60, 2000, 3), i * 255 // 4999, "uint8"))
+        pictures.append(weakref.ref(image))
+        return image
 
     path = tmp_path / f"many.{suffix}"
     nst_record.write_animation(path, (2000, 60), [lambda i=i: frame(i) for i in range(5000)])
@@ -272,6 +277,20 @@ def test_other_flags_win_over_the_recipe_wherever_they_stand(painted, tmp_path):
     changed = json.loads((tmp_path / "other" / "settings.json").read_text())["settings"]
     kept = json.loads((painted / "settings.json").read_text())["settings"]
     assert changed == {**kept, "beta": 1, "seed": 9}
+
+
+def test_a_recipe_from_an_editor_that_marks_utf_8_is_read(painted, tmp_path):
+    (tmp_path / "saved.json").write_text((painted / "settings.json").read_text("utf-8"), "utf-8-sig")
+    assert nst_settings.read_recipe(tmp_path / "saved.json")["settings"]["beta"] == 70.5
+
+
+def test_a_contradiction_with_a_recipe_names_it(paint_here, tmp_path):
+    paint_here("--learning_rate", 5, "--epochs", 1)
+    told = (
+        "nst_main.py: error: argument --learning_rate: is for --optimizer adam alone; lbfgs finds its own steps"
+        " (with the settings of output/0.png)\n"
+    )
+    assert paint_here("--settings", "output/0.png", "--optimizer", "lbfgs") == (2, "", told)
 
 
 def test_a_recipe_of_a_file_that_has_changed_is_told(painted, tmp_path, inputs, capsys):

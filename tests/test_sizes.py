@@ -27,7 +27,7 @@ def cost_of(model, C, S, epochs):
 
 def test_margin_is_what_the_deepest_layer_sees(thin_model):
     """Counted in the network itself: the pixels that conv5_1's middle position hangs on."""
-    grid, margin = nst_windows.look(thin_model)
+    grid, margin = nst_windows.grid_and_margin(thin_model)
     image = tf.Variable(nst.reshape_and_normalize_image(recipe.content(height=16 * 15, width=16)))
     with tf.GradientTape() as tape:
         seen = thin_model(image)["conv5_1"][:, 7]
@@ -41,7 +41,7 @@ def test_margin_is_what_the_deepest_layer_sees(thin_model):
     [(2400, 3200), (6000, 8000), (1000, 2001), (65500, 1366), (1366, 65500), (9459, 9459), (1415, 1415), (60, 50000)],
 )
 def test_windows_cover_a_picture_once_on_the_grid_with_their_margins(thin_model, size):
-    grid, margin = nst_windows.look(thin_model)
+    grid, margin = nst_windows.grid_and_margin(thin_model)
     windows = nst_windows.cut_windows(size, thin_model)
     assert len(windows) > 1
     assert len({(w.bottom - w.top, w.right - w.left) for w in windows}) == 1
