@@ -71,9 +71,7 @@ def paint_row(row, title, paint, report, stop):
             return
         if not settings.quiet:
             print(f"{title}: {job.output}", flush=True)
-        notices = tuple(notice for notice in job.notices if notice not in report.noticed)
-        report.noticed.update(notices)
-        job = dataclasses.replace(job, notices=notices)
+            report.notice(job.notices)
         costs = paint(job, stop)
     except KeyboardInterrupt as interrupt:
         report.add(row, "stopped", seconds=time.monotonic() - started)
@@ -98,11 +96,11 @@ def read_rows(command, argv):
     for line, cells in read_cells(command.batch):
         try:
             settings = row_settings(command, argv, cells)
-            folder = pathlib.Path(settings.output_dir).resolve()
-            if folder == pathlib.Path(command.output_dir).resolve():
-                raise InputError(f"its folder {settings.output_dir} is the batch's own; give it one below")
             # Folders whose names differ in case alone are one on many systems, and a batch is for any.
-            owner = owners.setdefault(str(folder).casefold(), Row(line, settings, False))
+            folder = str(pathlib.Path(settings.output_dir).resolve()).casefold()
+            if folder == str(pathlib.Path(command.output_dir).resolve()).casefold():
+                raise InputError(f"its folder {settings.output_dir} is the batch's own; give it one below")
+            owner = owners.setdefault(folder, Row(line, settings, False))
             repeated = owner.line != line
             if repeated and owner.settings != settings:
                 raise InputError(f"its folder {settings.output_dir} is line {owner.line}'s too; give it an output_dir")
@@ -141,14 +139,15 @@ def row_settings(command, argv, cells):
     """The Settings of a row: the command's, but for what the row's cells say."""
     if None in cells:
         raise InputError("it has more cells than the header")
-    words = [word for name, cell in cells.items() if (cell or "").strip() for word in cell_words(name, cell)]
+    cells = {name: cell.strip() for name, cell in cells.items() if cell and cell.strip()}
+    words = [word for name, cell in cells.items() for word in cell_words(name, cell)]
     settings = parse_settings(argv, [*words, "--batch=", "--shard=1/1"])
-    if not cells.get("output_dir"):
+    if "output_dir" not in cells:
         content = pathlib.Path(settings.content_image_filename).stem
         styles = "+".join(pathlib.Path(name).stem for name in settings.style_image_filename)
         folder = pathlib.Path(command.output_dir, f"{content}-{styles}")
         settings = dataclasses.replace(settings, output_dir=str(folder))
-    if command.tensorboard and not cells.get("tensorboard"):
+    if command.tensorboard and "tensorboard" not in cells:
         path = pathlib.Path(settings.output_dir)
         folder = pathlib.Path(command.tensorboard, *(part for part in path.parts if part not in ("..", path.anchor)))
         settings = dataclasses.replace(settings, tensorboard=str(folder))
@@ -159,7 +158,7 @@ def row_settings(command, argv, cells):
 
 
 class Report:
-    """What became of each job, written to a CSV file as it comes; and what has been noticed, to say it once."""
+    """What became of each job, written to a CSV file as it comes, and what has been said already."""
 
     def __init__(self, path):
         self.path, self.entries, self.count, self.unwritten = path, [], collections.Counter(), False
@@ -193,6 +192,13 @@ class Report:
         table.writerows(self.entries)
         nst_files.write_text(self.path, text.getvalue())
         self.unwritten = False
+
+    def notice(self, lines):
+        """Print lines, each once in a batch."""
+        for line in lines:
+            if line not in self.noticed:
+                print(line, file=sys.stderr, flush=True)
+        self.noticed.update(lines)
 
     def tell(self):
         """Print it as a table."""

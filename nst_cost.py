@@ -86,7 +86,8 @@ class Cost:
         frame, aims = self.frame, (self.a_C, self.guides)
         if gradient:
             return frame.evaluate(picture, *aims, self.styles, self.weights, self.terms.normalize_gradients)
-        # Once in a run: what look() has a graph for already is sooner done than another graph is traced.
+        # Once in a run: look() has a graph already, for a tensor, which is sooner run than another one traced.
+        picture = tf.convert_to_tensor(picture)
         measured = frame.measure(frame.look(picture, frame.whole), frame.whole, *aims)
         return judge(measured, self.styles, self.weights)[0], None
 

@@ -26,7 +26,7 @@ from PIL.PngImagePlugin import PngInfo
 # The most pixels of a picture: Pillow's limit against files that unpack to more than memory holds.
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS
 COMMENT = "Comment"  # the PNG standard's word
-# Windows does not let a file be replaced that another program, a viewer or a scanner, has open just then.
+# Windows does not let a file be replaced or removed that another program, a viewer or a scanner, has open.
 PATIENCE_SECONDS = 2 if os.name == "nt" else 0
 
 pillow_heif.register_heif_opener()
@@ -92,12 +92,12 @@ def read_deep_tiff(path):
     """The first page of a TIFF that Pillow has no mode for: colours as floats, or of more than 16 bits."""
     try:
         with imageio.imopen(path, "r", plugin="tifffile") as file:
-            shape, planar = file.properties(page=0).shape, file.metadata(page=0)["planar_configuration"] == 2
-            planar = planar and len(shape) == 3
-            too_large = math.prod(shape[1:] if planar else shape[:2]) > MOST_PIXELS
-            if not too_large:
+            shape, tags = file.properties(page=0).shape, file.metadata(page=0)
+            planar = tags["planar_configuration"] == 2 and len(shape) == 3
+            if math.prod(shape[1:] if planar else shape[:2]) <= MOST_PIXELS:
                 values = file.read(page=0)
-                return flatten(from_deep(np.moveaxis(values, 0, -1) if planar else np.atleast_3d(values)))
+                values = np.moveaxis(values, 0, -1) if planar else np.atleast_3d(values)
+                return flatten(from_deep(values, has_alpha=np.ravel(tags.get("ExtraSamples", 0))[0] in (1, 2)))
     except MemoryError:
         raise
     except Exception as error:  # as above
@@ -105,13 +105,12 @@ def read_deep_tiff(path):
     raise bomb(path)
 
 
-def from_deep(values):
-    """A Pillow image of numbers (n_H, n_W, n) of more than 8 bits: grey or RGB, with or without alpha."""
-    is_float = values.dtype.kind == "f"
-    colours = to_8_bits(values[..., :3] if values.shape[2] > 2 else values[..., :1].repeat(3, 2), is_float)
-    image = Image.fromarray(colours)
-    if values.shape[2] in (2, 4):
-        image.putalpha(Image.fromarray(to_8_bits(values[..., -1], is_float)))
+def from_deep(values, has_alpha):
+    """A Pillow image of numbers (n_H, n_W, n) of more than 8 bits: grey or RGB, then alpha, then what is not shown."""
+    is_float, count = values.dtype.kind == "f", 3 if values.shape[2] > 2 else 1
+    image = Image.fromarray(to_8_bits(values[..., :count].repeat(3 // count, 2), is_float))
+    if has_alpha and values.shape[2] > count:
+        image.putalpha(Image.fromarray(to_8_bits(values[..., count], is_float)))
     return image
 
 
@@ -205,6 +204,9 @@ def locked(folder, name):
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / name)
         lock.acquire(timeout=0)
+        if isinstance(lock, filelock.SoftFileLock):  # what some versions make of it where there are no others
+            lock.release()
+            raise NotImplementedError
     except filelock.Timeout as error:
         raise InputError(f"{folder}: another run is writing there; wait for it, or name another folder") from error
     except NotImplementedError as error:
@@ -226,9 +228,8 @@ def whole_path(path):
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        replace(part, path)
+        patiently(synchronize, part)
+        patiently(part.replace, path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise WriteError(f"{path}: cannot be written ({reason(error)}); what was there stays") from error
@@ -237,12 +238,26 @@ def whole_path(path):
         raise
 
 
-def replace(part, path):
-    """part.replace(path), with PATIENCE_SECONDS."""
+def synchronize(path):
+    """See to it that the disk has what the file holds, before another takes its name for whole."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def remove(path):
+    """Remove a file, if it is there. Raises WriteError where the system refuses."""
+    try:
+        patiently(path.unlink, missing_ok=True)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be removed ({reason(error)})") from error
+
+
+def patiently(action, *words, **options):
+    """action(*words, **options), with PATIENCE_SECONDS for a system that refuses."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return part.replace(path)
+            return action(*words, **options)
         except PermissionError:
             if time.monotonic() >= end:
                 raise

@@ -20,12 +20,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import nst_files
-from nst_files import InputError
+from nst_files import InputError, RunError
 from nst_settings import LONGEST_SIDE, MAT, RECIPE, Settings, read_recipe
 
 HERE = pathlib.Path(__file__).resolve().parent
 PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
 FILES = (*PICTURES, "weights")  # the settings that name files
+CHECKPOINT = "checkpoint.npz"  # in the output folder
 MOST_REGIONS = 16  # of a mask; a mask with more grey values has been smoothed or compressed
 NO_WEIGHTS = """\
 nst_main.py: no {}: painting with random weights, which carry colour and texture;
@@ -63,6 +64,10 @@ class Job:
     @property
     def result(self):
         return self.output / "generated_image.jpg"
+
+    @property
+    def checkpoint_path(self):
+        return self.output / CHECKPOINT
 
     @property
     def animation(self):
@@ -118,7 +123,18 @@ def weigh(layers, default):
 
 
 def prepare(settings):
-    """The Job of the settings. Raises InputError for what a user can have got wrong, the inside of weights excepted."""
+    """The Job of the settings.
+
+    Raises InputError for what a user can have got wrong, the inside of weights excepted, and RunError
+    where memory is too short for the pictures.
+    """
+    try:
+        return check(settings)
+    except MemoryError as error:
+        raise RunError("out of memory; give smaller pictures, or lower --image_size and --style_scale") from error
+
+
+def check(settings):
     content, styles = open_pictures(settings)
     init = open_init(settings, content, styles)
     identity = identify(settings)
@@ -130,7 +146,7 @@ def prepare(settings):
     if weights == "random" and not settings.weights:
         notices = (NO_WEIGHTS.format(MAT),)
     if settings.resume:
-        path = pathlib.Path(settings.output_dir, "checkpoint.npz")
+        path = pathlib.Path(settings.output_dir, CHECKPOINT)
         checkpoint = find_checkpoint(path, identity, settings.epochs)
     return Job(settings, content, styles, init, weights, identity, checkpoint, notices)
 
@@ -288,7 +304,7 @@ def check_tools(settings):
 def versions():
     """{package: version} of what a result can hang on."""
     found = {"python": platform.python_version()}
-    for name in ("tensorflow", "keras", "numpy", "scipy", "pillow"):
+    for name in ("tensorflow", "keras", "numpy", "scipy", "pillow", "pillow-heif", "tifffile"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # tensorflow has other names too
             found[name] = importlib.metadata.version(name)
     return found
@@ -303,9 +319,9 @@ def find_checkpoint(path, identity, epochs):
         raise InputError(f"{path}: not a checkpoint of this program; remove it")
     made_with = json.loads(str(checkpoint["identity"]))
     for name, value in identity.items():
-        before = made_with.get(name)
-        if before != value:
-            what = f"another file as --{name}" if name in FILES else f"another --{name} ({before}, now {value})"
+        if made_with.get(name) != value:
+            before, now = as_told(name, made_with.get(name)), as_told(name, value)
+            what = f"another file as --{name}" if before == now else f"another --{name} ({before}, now {now})"
             raise InputError(
                 f"argument --resume: {path} was made with {what}; give the same, or leave --resume out to start anew"
             )
@@ -315,3 +331,10 @@ def find_checkpoint(path, identity, epochs):
             " give as many or more, or leave --resume out to start anew"
         )
     return checkpoint
+
+
+def as_told(name, value):
+    """A value of an identity in words that a user knows."""
+    if name in FILES and value not in ("random", "imagenet"):
+        return "a file" if value else "none"
+    return value

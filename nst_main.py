@@ -15,6 +15,8 @@ import sys
 import tempfile
 import threading
 
+INSTALL = "activate the environment, or pip install -r requirements.txt (README, Two commands)"
+
 try:
     import nst_batch
     import nst_files
@@ -22,7 +24,7 @@ try:
     from nst_job import prepare
     from nst_settings import parse_settings
 except ModuleNotFoundError as missing:
-    sys.exit(f"nst_main.py: error: {missing}; pip install -r requirements.txt (README, Two commands)")
+    sys.exit(f"nst_main.py: error: {missing}; {INSTALL}")
 
 
 @contextlib.contextmanager
@@ -57,10 +59,11 @@ def import_run():
     try:
         with quiet_stderr():
             import nst_run
-
-            nst_run.tf.config.list_physical_devices()  # some versions chatter at the first look at the devices
-    except ImportError as error:
-        raise RunError(f"{nst_files.reason(error)}; pip install -r requirements.txt (README, Two commands)") from error
+    except ModuleNotFoundError as error:
+        raise RunError(f"{error}; {INSTALL}") from error
+    except ImportError as error:  # TensorFlow tells the whole story again: what it began with is behind it
+        why = nst_files.reason(error.__context__ or error)
+        raise RunError(f"TensorFlow does not start ({why}); see https://www.tensorflow.org/install/errors") from error
     return nst_run
 
 
@@ -115,9 +118,12 @@ def main(argv=None):
             if settings.batch:
                 return nst_batch.run(settings, argv, stop, import_run)
             job = prepare(settings)
-            if settings.resume and not job.checkpoint and not settings.quiet:
-                print(f"nst_main.py: nothing to resume in {job.output}: starting anew", file=sys.stderr)
             if not job.finished:
+                notices = list(job.notices)
+                if settings.resume and not job.checkpoint:
+                    notices.append(f"nst_main.py: nothing to resume in {job.output}: starting anew")
+                if notices and not settings.quiet:
+                    print(*notices, sep="\n", file=sys.stderr, flush=True)
                 import_run().paint(job, stop)
             elif not settings.quiet:
                 print(f"Finished already: {job.result}")
@@ -125,8 +131,6 @@ def main(argv=None):
             status, told = 2, [f"error: {line}" for line in str(error).splitlines()]
         except (RunError, nst_files.WriteError) as error:
             status, told = 1, [f"error: {error}"]
-        except MemoryError:
-            status, told = 1, ["error: out of memory; give smaller pictures, or lower --image_size and --style_scale"]
         except OSError as error:  # of files all has been said above: this is the standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
             status, told = 1, [f"error: the output cannot be written ({nst_files.reason(error)}); --resume goes on"]

@@ -8,7 +8,6 @@ import contextlib
 import csv
 import io
 import json
-import sys
 import time
 
 import imageio_ffmpeg
@@ -47,10 +46,7 @@ class Record(contextlib.ExitStack):
 
     def __enter__(self):
         settings = self.settings
-        self.say(*self.job.notices, file=sys.stderr)
         nst_files.write_text(self.job.output / "settings.json", json.dumps(self.job.recipe, indent=2) + "\n")
-        if not self.job.checkpoint:
-            self.checkpoint_path.unlink(missing_ok=True)  # an earlier run's, whose pictures are now painted over
         self.saved_at = time.monotonic()
         self.bar = self.enter_context(progress_bar(self.epochs, self.iteration + 1, settings.quiet))
         self.board = self.enter_context(tensorboard(settings.tensorboard)) if settings.tensorboard else None
@@ -86,20 +82,22 @@ class Record(contextlib.ExitStack):
             self.save_checkpoint(finished=True)
             self.say(f"Painted {self.job.result}")
 
-    @property
-    def checkpoint_path(self):
-        return self.job.output / "checkpoint.npz"
+    def end_badly(self, picture):
+        """Save the last good picture as the result."""
+        if self.state is None:  # nothing of this run has been saved: a checkpoint there is another's, and its result
+            nst_files.remove(self.job.checkpoint_path)
+        self.save_picture(self.job.result, picture)
 
     @property
     def costs(self):
         """{name: cost} of the last iteration."""
         return dict(zip(self.names, self.history[-1][1:], strict=True))
 
-    def say(self, *lines, file=None):
+    def say(self, *lines):
         """Print lines, above the progress bar if there is one."""
-        if lines and not self.settings.quiet:
-            with tqdm.tqdm.external_write_mode(file=file):
-                print(*lines, sep="\n", file=file, flush=True)
+        if not self.settings.quiet:
+            with tqdm.tqdm.external_write_mode():
+                print(*lines, sep="\n", flush=True)
 
     def shown(self, picture):
         """The picture G as it is to be seen: with the content's colours, where they are to be kept."""
@@ -116,7 +114,7 @@ class Record(contextlib.ExitStack):
     def save_checkpoint(self, finished):
         facts = {"identity": json.dumps(self.job.identity), "names": self.names, "history": self.history}
         facts |= {"epochs": self.settings.epochs, "finished": finished, "animation": self.settings.animation}
-        nst_files.write_arrays(self.checkpoint_path, {**self.state(), **facts})
+        nst_files.write_arrays(self.job.checkpoint_path, {**self.state(), **facts})
         self.saved_at = time.monotonic()
 
     def write_costs(self):

@@ -35,9 +35,10 @@ def paint(job, stop):
     """
     settings = job.settings
     layers = tuple(name for name, _ in (*job.content_layers, *job.style_layers))
-    with shortage_told(job):
+    with shortage_told("for the weights; close what else needs it"):
         model = load_vgg_model(job.weights, layers, settings.pooling)
-    with nst_files.claimed(job.output), shortage_told(job):
+    size = f"{job.content.image.width} x {job.content.image.height}"
+    with nst_files.claimed(job.output), shortage_told(f"with a picture of {size}; lower --image_size"):
         scales = [make_scale(k, job, model) for k in range(settings.scales)]
         if settings.optimizer == "adam":
             optimizer = nst_descent.adam(settings.learning_rate)
@@ -51,7 +52,7 @@ def paint(job, stop):
                     if stop.signum:
                         break
             except nst_descent.Diverged as error:
-                record.save_picture(job.result, error.picture)
+                record.end_badly(error.picture)
                 step_failed = settings.optimizer == "adam" and error.iteration >= 0
                 lower = "--learning_rate" if step_failed else "--alpha, --beta and --tv_weight"
                 raise RunError(f"{error}; lower {lower}. {job.result} has the last good picture") from error
@@ -65,12 +66,12 @@ def paint(job, stop):
 
 
 @contextlib.contextmanager
-def shortage_told(job):
+def shortage_told(where):
+    """RunError for the ways in which memory gives out."""
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        size = f"{job.content.image.width} x {job.content.image.height}"
-        raise RunError(f"out of memory with a picture of {size}; lower --image_size") from error
+        raise RunError(f"out of memory {where}") from error
 
 
 def make_scale(k, job, model):

@@ -286,7 +286,7 @@ def cell_words(name, cell):
     if BETWEEN_VALUES in cell:
         raise InputError(f"argument --{name}: it holds a character of code 0")
     words = [word.strip() for word in cell.split(";")]
-    return to_words({name: words if value_type(FIELDS[f"--{name}"])[1] else cell.strip()})
+    return to_words({name: words if value_type(FIELDS[f"--{name}"])[1] else cell})
 
 
 def read_recipe(path):

@@ -115,7 +115,7 @@ def in_blocks(function, inputs, *parameters, channels):
     channels are the most on either side of the convolution.
     """
     height, width = inputs[0].shape[:2]
-    row_bytes = 36 * 4 * channels * -(-width // TILE)
+    row_bytes = 36 * 4 * channels * (-(-width // TILE) | 1)
     blocks = min(-(-height // TILE), int(-(-height * row_bytes // (TILE * BLOCK_BYTES))))
     if blocks == 1:
         return function(*inputs, *parameters)

@@ -14,7 +14,11 @@ from PIL import Image  # noqa: E402
 import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
-nst_main.import_run()  # TensorFlow as the program sets it up, for all tests
+
+def pytest_configure(config):
+    """TensorFlow as the program sets it up, for all tests; not in the process that only hands them out."""
+    if hasattr(config, "workerinput") or not config.option.numprocesses:
+        nst_main.import_run()
 
 
 def pytest_collection_modifyitems(items):

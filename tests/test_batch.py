@@ -137,7 +137,7 @@ wrong.mat,,output/wrong
 
 
 def test_a_cell_wins_over_the_command_line_also_with_a_spreadsheets_false(batch, tmp_path):
-    text = "normalize_gradients,output_dir\nFALSE ,output/plain\n ,output/normalized\n"
+    text = 'normalize_gradients,output_dir,beta\nFALSE\t,output/plain," "\n"\t",output/normalized,\n'
     assert batch(text, "--normalize_gradients")[0] == 0
     recipes = [
         json.loads((tmp_path / "output" / name / "settings.json").read_text()) for name in ("plain", "normalized")
@@ -192,7 +192,6 @@ style.png,5,,
 style.png,6,,
 Style.png,6,,
 """
-    shutil.copy(tmp_path / "style.png", tmp_path / "Style.png")
     status, printed, told, rows = batch(text)
     assert (status, printed, rows) == (2, "", None) and not (tmp_path / "output").exists()
     expected = [
@@ -276,8 +275,8 @@ def begin(tmp_path, *flags):
     for line in process.stdout:
         if line.startswith("Job 2"):
             break
-    while not process.stdout.readline().startswith("Iteration"):
-        pass
+    while not (line := process.stdout.readline()).startswith("Iteration"):
+        assert line, process.stderr.read()
     return process
 
 

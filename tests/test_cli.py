@@ -101,8 +101,19 @@ def test_a_mistake_is_told_without_tensorflow(paint, without_tensorflow):
 def test_a_package_that_is_missing_is_told_with_what_to_do(paint, tmp_path, package):
     (tmp_path / f"{package}.py").write_text(f'raise ModuleNotFoundError("No module named {package!r}")')
     run = paint(env={**os.environ, "PYTHONPATH": str(tmp_path)})
-    told = "nst_main.py: error: No module named {}; pip install -r requirements.txt (README, Two commands)\n"
-    assert (run.returncode, run.stdout, run.stderr) == (1, "", told.format(repr(package)))
+    told = f"nst_main.py: error: No module named {package!r}; activate the environment, or pip install -r requirements"
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (1, "", 1) and run.stderr.startswith(told)
+
+
+def test_a_tensorflow_that_does_not_start_is_told_with_its_reason(paint, tmp_path):
+    """As TensorFlow tells it: the whole story as the text of one error, behind which stands another."""
+    (tmp_path / "tensorflow.py").write_text(
+        "try:\n    raise ImportError('DLL load failed')\n"
+        "except ImportError:\n    raise ImportError('Traceback (most recent call last):\\n  ...\\nDLL load failed')\n"
+    )
+    run = paint(env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    told = "TensorFlow does not start (DLL load failed); see https://www.tensorflow.org/install/errors"
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", f"nst_main.py: error: {told}\n")
 
 
 MISTAKES = {
@@ -261,7 +272,7 @@ def test_help_shows_every_flag_and_its_default(paint):
     for flag, field in nst_settings.FIELDS.items():
         assert f" {flag} " in shown
         default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        if default not in ("", False):
+        if default != "" and default is not False:
             own_text = r"((?! --\w+ [A-Z]{3}).)*"
             assert re.search(rf" {flag} [A-Z.]+ {own_text}\(default: {re.escape(str(default))}\)", shown), flag
 

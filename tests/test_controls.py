@@ -378,7 +378,7 @@ def test_controls_work_together_and_are_resumed(paint_here, masks, inputs, see, 
 def test_resume_knows_another_control(paint_here, masks):
     paint_here("--content_mask", "c.png", "--style_mask", "s.png")
     status, _, told = paint_here("--resume")
-    assert status == 2 and "was made with another file as --content_mask" in told
+    assert status == 2 and "was made with another --content_mask (a file, now none)" in told
     paint_here()
     for flags in (["--pooling", "max"], ["--style_layers", "conv1_1"], ["--init", "style"], ["--tv_weight", 1]):
         status, _, told = paint_here("--resume", *flags)

@@ -124,6 +124,11 @@ PICTURES = {
         over_white(RGB),
         2,
     ),
+    "float rgb and infrared.tif": (
+        lambda path: tifffile.imwrite(path, np.dstack([FLOATS, HALF_FLOAT]), photometric="rgb", extrasamples=[0]),
+        BASE,
+        1,
+    ),
     "float planes.tif": (
         lambda path: tifffile.imwrite(path, FLOATS.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"),
         BASE,
@@ -303,11 +308,14 @@ def test_a_file_that_another_program_has_open_is_waited_for(tmp_path, monkeypatc
     assert not refusals and (tmp_path / "costs.csv").read_text() == "new"
 
 
+@pytest.mark.filterwarnings("ignore:flock not supported")
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
-    def acquire(*_, **__):
-        raise NotImplementedError("FileSystem does not appear to support flock")
+    fcntl = pytest.importorskip("fcntl")
 
-    monkeypatch.setattr(nst_files.filelock.FileLock, "acquire", acquire)
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(nst_files.InputError, match="its file system has no locks"), nst_files.claimed(tmp_path):
         pass
 
@@ -319,8 +327,9 @@ def test_a_file_is_digested_once_until_it_changes(tmp_path, monkeypatch):
     path.write_bytes(b"one")
     first = [nst_files.sha256(path) for _ in range(3)]
     assert first == [hashlib.sha256(b"one").hexdigest()] * 3 and len(opened) == 1
-    path.write_bytes(b"another")
-    assert nst_files.sha256(path) == hashlib.sha256(b"another").hexdigest()
+    path.write_bytes(b"two")
+    os.utime(path, (0, 0))
+    assert nst_files.sha256(path) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_arrays_come_back_and_code_does_not(tmp_path):

@@ -89,7 +89,7 @@ def has_gnu_parallel():
 
 def test_the_gallery_is_what_its_batch_paints():
     (line,) = re.findall(r"^    python nst_main.py (.*)$", (ROOT / "images" / "README.md").read_text("utf-8"), re.M)
-    argv = shlex.split(line.replace("images/gallery.csv", str(ROOT / "images" / "gallery.csv")))
+    argv = [str(ROOT / word) if word == "images/gallery.csv" else word for word in shlex.split(line)]
     rows = nst_batch.read_rows(nst_settings.parse_settings(argv), argv)
     gallery = ROOT / "images" / "gallery"
     assert {row.settings.output_dir for row in rows} == {f"output/gallery/{path.stem}" for path in gallery.iterdir()}

@@ -34,7 +34,7 @@ def test_with_turned_kernels_it_is_the_convolutions_gradient(height, width):
     np.testing.assert_allclose(ours, tape.gradient(y, x, upstream)[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("height, width", [(16, 9), (30, 41), (3, 50)])
+@pytest.mark.parametrize("height, width", [(16, 9), (30, 41), (33, 9), (3, 50)])
 def test_in_blocks_it_is_the_same(monkeypatch, height, width):
     x, kernel, _ = tensors(height, width)
     kernels, bias = nst_winograd.transform_kernels(kernel), tf.zeros(7)
