@@ -2,11 +2,12 @@
 
     python nst_main.py --content_image_filename chelsea.jpg --style_image_filename night.jpg
 
-Flags become Settings (nst_settings), Settings a Job (nst_job), and nst_run paints it. That module is
+Flags become Settings (nst.settings), Settings a Job (nst.job), and nst.run paints it. That module is
 imported when there is work to do: TensorFlow takes seconds to start, and a wrong flag should not wait for it.
 """
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -18,11 +19,11 @@ import threading
 INSTALL = "activate the environment, or pip install -r requirements.txt (README, Two commands)"
 
 try:
-    import nst_batch
-    import nst_files
-    from nst_files import InputError, RunError
-    from nst_job import prepare
-    from nst_settings import parse_settings
+    import nst.batch
+    import nst.files
+    from nst.files import InputError, RunError
+    from nst.job import prepare
+    from nst.settings import parse_settings
 except ModuleNotFoundError as missing:
     sys.exit(f"nst_main.py: error: {missing}; {INSTALL}")
 
@@ -49,7 +50,7 @@ def quiet_stderr():
 
 
 def import_run():
-    """nst_run, with TensorFlow behind it, and without TensorFlow's start-up chatter. Raises RunError without it."""
+    """nst.run, with TensorFlow behind it, and without TensorFlow's start-up chatter. Raises RunError without it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # The layers wait for each other; two at a time would take the memory of two, and no less time.
@@ -58,13 +59,12 @@ def import_run():
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with quiet_stderr():
-            import nst_run
+            return importlib.import_module("nst.run")
     except ModuleNotFoundError as error:
         raise RunError(f"{error}; {INSTALL}") from error
     except ImportError as error:  # TensorFlow tells the whole story again: what it began with is behind it
-        why = nst_files.reason(error.__context__ or error)
+        why = nst.files.reason(error.__context__ or error)
         raise RunError(f"TensorFlow does not start ({why}); see https://www.tensorflow.org/install/errors") from error
-    return nst_run
 
 
 class Stop:
@@ -116,7 +116,7 @@ def main(argv=None):
         try:
             settings = parse_settings(argv)
             if settings.batch:
-                return nst_batch.run(settings, argv, stop, import_run)
+                return nst.batch.run(settings, argv, stop, import_run)
             job = prepare(settings)
             if not job.finished:
                 notices = list(job.notices)
@@ -129,11 +129,11 @@ def main(argv=None):
                 print(f"Finished already: {job.result}")
         except InputError as error:
             status, told = 2, [f"error: {line}" for line in str(error).splitlines()]
-        except (RunError, nst_files.WriteError) as error:
+        except (RunError, nst.files.WriteError) as error:
             status, told = 1, [f"error: {error}"]
         except OSError as error:  # of files all has been said above: this is the standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
-            status, told = 1, [f"error: the output cannot be written ({nst_files.reason(error)}); --resume goes on"]
+            status, told = 1, [f"error: the output cannot be written ({nst.files.reason(error)}); --resume goes on"]
         except KeyboardInterrupt as interrupt:
             why = interrupt.args[0] if interrupt.args else "before the first iteration; nothing was written"
             status, told = 128 + stop.signum, [f"stopped {why}"]

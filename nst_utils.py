@@ -28,8 +28,8 @@ import numpy as np
 import scipy.io
 import tensorflow as tf
 
-import nst_files
-from nst_files import InputError, reason
+import nst.files
+from nst.files import InputError, reason
 
 MEANS = np.array([123.68, 116.779, 103.939], "float32")  # RGB, [Simonyan]
 
@@ -86,7 +86,7 @@ def to_pixels(image):
 
 def save_image(path, image, comment=""):
     """Write a mean-subtracted (1, n_H, n_W, 3) image; the suffix names the format, JPEG at quality 95."""
-    nst_files.write_image(path, to_pixels(image), comment)
+    nst.files.write_image(path, to_pixels(image), comment)
 
 
 # --- VGG-19 and its weights ------------------------------------------------------------------------

@@ -110,17 +110,17 @@ def child_step(way, width, height, steps):
 
 def our_iterations(C, S, way):
     nst_main.import_run()
-    import nst_cost
-    import nst_descent
-    import nst_utils as nst
+    import nst.cost
+    import nst.descent
+    import nst_utils
 
-    nst_cost.COMPILED_PIXELS = 0 if way == "winograd" else float("inf")
-    C, S = nst.reshape_and_normalize_image(C), nst.reshape_and_normalize_image(S)
-    model = nst.build_model(recipe.kernels(), ("conv4_2", *dict(nst.STYLE_LAYERS)))
-    scale = nst_descent.Scale(
-        10**6, lambda _: C, lambda: nst_cost.Cost(model, C, [nst_cost.Style(S)], nst_cost.Terms(), 10**6)
+    nst.cost.COMPILED_PIXELS = 0 if way == "winograd" else float("inf")
+    C, S = nst_utils.reshape_and_normalize_image(C), nst_utils.reshape_and_normalize_image(S)
+    model = nst_utils.build_model(recipe.kernels(), ("conv4_2", *dict(nst_utils.STYLE_LAYERS)))
+    scale = nst.descent.Scale(
+        10**6, lambda _: C, lambda: nst.cost.Cost(model, C, [nst.cost.Style(S)], nst.cost.Terms(), 10**6)
     )
-    return nst_descent.descend([scale], nst_descent.adam(2.0))
+    return nst.descent.descend([scale], nst.descent.adam(2.0))
 
 
 def torch_iterations(C, S):
@@ -165,10 +165,10 @@ def torch_iterations(C, S):
 def child_load(path):
     """Seconds to load a weights file."""
     nst_main.import_run()
-    import nst_utils as nst
+    import nst_utils
 
     start = time.perf_counter()
-    nst.load_vgg_model(path)
+    nst_utils.load_vgg_model(path)
     return time.perf_counter() - start
 
 

@@ -14,6 +14,8 @@ from PIL import Image  # noqa: E402
 import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
+MODULES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.py"), *ROOT.glob("nst/[!_]*.py")))
+
 
 def pytest_configure(config):
     """TensorFlow as the program sets it up, for all tests; not in the process that only hands them out."""
@@ -85,13 +87,13 @@ def pixels():
 def see(monkeypatch):
     """see(way): pictures are from here on seen as 'plain', 'winograd', 'windows' or 'windows, winograd'."""
 
-    import nst_cost
-    import nst_windows
+    import nst.cost
+    import nst.windows
 
     def choose(way):
         whole, window = (1, 70_000) if "windows" in way else (10**9, 10**9)
-        monkeypatch.setattr(nst_windows, "WHOLE_PIXELS", whole)
-        monkeypatch.setattr(nst_windows, "WINDOW_PIXELS", window)
-        monkeypatch.setattr(nst_cost, "COMPILED_PIXELS", 0 if "winograd" in way else float("inf"))
+        monkeypatch.setattr(nst.windows, "WHOLE_PIXELS", whole)
+        monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", window)
+        monkeypatch.setattr(nst.cost, "COMPILED_PIXELS", 0 if "winograd" in way else float("inf"))
 
     return choose

@@ -11,11 +11,11 @@ import sys
 import pytest
 from PIL import Image
 
-import nst_files
-import nst_job
+import nst.files
+import nst.job
+import nst.run
 import nst_main
-import nst_run
-import nst_utils as nst
+import nst_utils
 from conftest import ROOT
 
 
@@ -90,18 +90,18 @@ def test_each_row_is_painted_as_by_a_command_of_its_own(batch, tmp_path):
 
 def test_the_network_is_loaded_once(batch, monkeypatch):
     built = []
-    build_model = nst.build_model
-    nst_run.load_vgg_model.cache_clear()
-    monkeypatch.setattr(nst, "build_model", lambda *words: built.append(1) or build_model(*words))
+    build_model = nst_utils.build_model
+    nst.run.load_vgg_model.cache_clear()
+    monkeypatch.setattr(nst_utils, "build_model", lambda *words: built.append(1) or build_model(*words))
     assert batch(FOUR)[0] == 0
     assert len(built) == 1
 
 
 def test_random_weights_are_told_once(batch, tmp_path, monkeypatch):
-    monkeypatch.setattr(nst_job, "MAT", pathlib.Path("none.mat"))
+    monkeypatch.setattr(nst.job, "MAT", pathlib.Path("none.mat"))
     text = "output_dir\noutput/first\noutput/second\noutput/third\n"
     flags = ("--weights", "", "--content_layers", "conv1_1", "--style_layers", "conv1_1", "--epochs", 1)
-    told = nst_job.NO_WEIGHTS.format("none.mat") + "\n"
+    told = nst.job.NO_WEIGHTS.format("none.mat") + "\n"
     assert batch(text, *flags)[0::2] == (0, told)
     shutil.rmtree(tmp_path / "output" / "second")
     shutil.rmtree(tmp_path / "output" / "third")
@@ -146,27 +146,27 @@ def test_a_cell_wins_over_the_command_line_also_with_a_spreadsheets_false(batch,
 
 
 def test_a_report_that_cannot_be_written_loses_no_job(batch, tmp_path, monkeypatch):
-    write = nst_files.write_text
+    write = nst.files.write_text
 
     def refuse(path, text):
         if path.name == "batch.csv" and "content-style" in text:
-            raise nst_files.WriteError(f"{path}: cannot be written (full)")
+            raise nst.files.WriteError(f"{path}: cannot be written (full)")
         write(path, text)
 
-    monkeypatch.setattr(nst_files, "write_text", refuse)
+    monkeypatch.setattr(nst.files, "write_text", refuse)
     status, printed, told, _ = batch(FOUR)
     assert status == 1 and "4 done" in printed and told.count("batch.csv: cannot be written (full)") == 4
     assert (tmp_path / "output" / "mine é" / "generated_image.jpg").exists()
 
 
 def test_two_batches_do_not_write_one_report(batch, tmp_path):
-    with nst_files.locked(tmp_path / "output", ".batch.csv.lock"):
+    with nst.files.locked(tmp_path / "output", ".batch.csv.lock"):
         told = "nst_main.py: error: output: another run is writing there; wait for it, or name another folder\n"
         assert batch(FOUR) == (2, "", told, None)
 
 
 def test_an_unforeseen_failure_of_a_job_does_not_end_the_batch(batch, monkeypatch):
-    made = nst_run.make_scale
+    made = nst.run.make_scale
     failed = []
 
     def make_scale(*words):
@@ -175,7 +175,7 @@ def test_an_unforeseen_failure_of_a_job_does_not_end_the_batch(batch, monkeypatc
             raise ZeroDivisionError("by chance")
         return made(*words)
 
-    monkeypatch.setattr(nst_run, "make_scale", make_scale)
+    monkeypatch.setattr(nst.run, "make_scale", make_scale)
     status, _, told, rows = batch(FOUR)
     assert (status, column(rows, "status")) == (1, ["failed", "done", "done", "done"])
     assert told == "nst_main.py: error: line 2: ZeroDivisionError: by chance\n"

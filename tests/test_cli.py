@@ -10,10 +10,10 @@ import sys
 import pytest
 from PIL import Image
 
-import nst_job
+import nst.job
+import nst.settings
 import nst_main
-import nst_settings
-from conftest import ROOT
+from conftest import MODULES, ROOT
 
 
 def test_a_run_leaves_pictures_costs_and_result(paint, tmp_path, inputs):
@@ -61,16 +61,17 @@ def test_the_same_command_gives_the_same_bytes_from_any_folder(paint, paint_here
 def test_bare_names_are_looked_for_in_images_then_as_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "images" / "coffee.jpg", tmp_path / "mine.jpg")
-    assert nst_job.find_image("coffee.jpg") == ROOT / "images" / "coffee.jpg"
-    assert nst_job.find_image("mine.jpg").resolve() == tmp_path / "mine.jpg"
-    assert nst_job.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
+    assert nst.job.find_image("coffee.jpg") == ROOT / "images" / "coffee.jpg"
+    assert nst.job.find_image("mine.jpg").resolve() == tmp_path / "mine.jpg"
+    assert nst.job.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
 
 
 def test_without_a_weights_file_random_ones_are_told_in_two_lines(paint, inputs, tmp_path):
     program = tmp_path / "program"  # a copy, so that a file in pretrained-model/ does not matter
     program.mkdir()
-    for module in ROOT.glob("nst_*.py"):
-        shutil.copy(module, program)
+    for module in MODULES:
+        (program / module).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / module, program / module)
     flags = ["--content_image_filename", inputs / "content.png", "--style_image_filename", inputs / "style.png"]
     flags += ["--epochs", "1", "--image_size", "0"]
     run = subprocess.run(
@@ -269,7 +270,7 @@ def test_very_small_and_extreme_pictures_are_painted(paint_here, tmp_path, size)
 
 def test_help_shows_every_flag_and_its_default(paint):
     shown = " ".join(paint("-h").stdout.split())
-    for flag, field in nst_settings.FIELDS.items():
+    for flag, field in nst.settings.FIELDS.items():
         assert f" {flag} " in shown
         default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         if default != "" and default is not False:
@@ -283,7 +284,7 @@ def test_importing_the_modules_does_nothing(tmp_path):
     command = [sys.executable, "-c", code, "--no_such_flag"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
-    modules = ", ".join(path.stem for path in ROOT.glob("nst_*.py"))
+    modules = ", ".join(name.removesuffix(".py").replace("/", ".") for name in MODULES)
     run = subprocess.run(
         [*command[:2], f"{code}; import {modules}", "--no_such_flag"], cwd=tmp_path, capture_output=True, text=True
     )

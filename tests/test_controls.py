@@ -7,19 +7,19 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import nst_colours
-import nst_job
-import nst_run
-import nst_settings
-import nst_utils as nst
+import nst.colours
+import nst.job
+import nst.run
+import nst.settings
+import nst_utils
 import recipe
-from nst_cost import Cost, Style, Terms
+from nst.cost import Cost, Style, Terms
 
 HEIGHT, WIDTH = 150, 170  # small, and yet two windows where a test wants them
 
 
 def picture(seed, height=HEIGHT, width=WIDTH):
-    return nst.reshape_and_normalize_image(recipe.picture(seed, height, width))
+    return nst_utils.reshape_and_normalize_image(recipe.picture(seed, height, width))
 
 
 C, A, B, G = (picture(seed) for seed in (1, 2, 3, 4))
@@ -29,7 +29,7 @@ halves = np.repeat([[0] * 80 + [255] * 90], HEIGHT, axis=0)
 @pytest.fixture(scope="module")
 def model(inputs):
     """The thin VGG-19 with two content layers."""
-    return nst.load_vgg_model(inputs / "thin.mat", ("conv2_2", "conv4_2", *dict(nst.STYLE_LAYERS)))
+    return nst_utils.load_vgg_model(inputs / "thin.mat", ("conv2_2", "conv4_2", *dict(nst_utils.STYLE_LAYERS)))
 
 
 @pytest.fixture
@@ -112,15 +112,15 @@ def test_layer_weights_scale_linearly(evaluate):
 
 
 def test_the_default_layers_are_the_papers(prepared):
-    assert prepared().style_layers == nst.STYLE_LAYERS
-    assert prepared().content_layers == ((nst.CONTENT_LAYER, 1),)
+    assert prepared().style_layers == nst_utils.STYLE_LAYERS
+    assert prepared().content_layers == ((nst_utils.CONTENT_LAYER, 1),)
     assert prepared(style_layers=("conv1_2", "conv3_4:0.3")).style_layers == (("conv1_2", 0.5), ("conv3_4", 0.3))
 
 
 def test_max_pooling_takes_the_maximum(inputs):
-    weights = nst.read_weights(inputs / "thin.mat")
+    weights = nst_utils.read_weights(inputs / "thin.mat")
     image = picture(1, 15, 20)
-    seen = nst.build_model(weights, ("conv1_2", "conv2_1"), pooling="max")(image)
+    seen = nst_utils.build_model(weights, ("conv1_2", "conv2_1"), pooling="max")(image)
     kernel, bias = weights["conv2_1"]
     pooled = tf.nn.max_pool2d(seen["conv1_2"], 2, 2, "SAME")
     np.testing.assert_allclose(seen["conv2_1"], tf.nn.relu(tf.nn.conv2d(pooled, kernel, 1, "SAME") + bias), rtol=1e-5)
@@ -134,7 +134,7 @@ def test_a_normalized_gradient_has_the_norm_of_its_weight(model, evaluate, layer
     a_G, a_S = tf.constant(model(G)[layer]), model(A)[layer]
     with tf.GradientTape() as tape:
         tape.watch(a_G)
-        J = 40 * 0.5 * nst.compute_layer_style_cost(a_S, a_G)
+        J = 40 * 0.5 * nst_utils.compute_layer_style_cost(a_S, a_G)
     norm = np.abs(tape.gradient(J, a_G)).sum()
     _, normalized = evaluate([Style(A)], terms._replace(normalize_gradients=True))
     np.testing.assert_allclose(normalized, plain * (40 * 0.5 / norm), atol=1e-5 * np.abs(normalized).max())
@@ -195,7 +195,7 @@ def test_a_style_in_one_region_leaves_the_other_alone(evaluate):
 
 
 def test_guides_shrink_with_the_layers_and_have_unit_length():
-    guides = nst.guide(halves == 0, ("conv1_1", "conv2_1", "conv5_1"))
+    guides = nst_utils.guide(halves == 0, ("conv1_1", "conv2_1", "conv5_1"))
     assert {name: T.shape[1:3] for name, T in guides.items()} == {
         "conv1_1": (150, 170),
         "conv2_1": (75, 85),
@@ -221,16 +221,16 @@ def test_windows_and_whole_agree_with_every_control(evaluate, see, normalize):
 
 
 def test_total_variation_of_a_constant_is_0_and_of_a_ramp_its_square():
-    assert float(nst.total_variation(tf.fill((1, 5, 7, 3), 50.0))) == 0
+    assert float(nst_utils.total_variation(tf.fill((1, 5, 7, 3), 50.0))) == 0
     ramp = tf.ones((1, 5, 1, 3)) * tf.reshape(3.0 * tf.range(7.0), (1, 1, 7, 1))
-    assert float(nst.total_variation(ramp)) == pytest.approx(3 * 3**2 * 6 / 7)
-    assert float(nst.total_variation(tf.tile(ramp, (1, 4, 1, 1)))) == pytest.approx(3 * 3**2 * 6 / 7)
+    assert float(nst_utils.total_variation(ramp)) == pytest.approx(3 * 3**2 * 6 / 7)
+    assert float(nst_utils.total_variation(tf.tile(ramp, (1, 4, 1, 1)))) == pytest.approx(3 * 3**2 * 6 / 7)
 
 
 def test_total_variation_joins_the_cost_and_its_gradient(evaluate):
     (without, gradient), (with_it, both) = evaluate([Style(A)]), evaluate([Style(A)], Terms(tv_weight=2.5))
     assert list(with_it) == [*without, "tv"]
-    assert with_it["tv"] == pytest.approx(float(nst.total_variation(tf.constant(G))), rel=1e-5)
+    assert with_it["tv"] == pytest.approx(float(nst_utils.total_variation(tf.constant(G))), rel=1e-5)
     assert with_it["total"] == pytest.approx(without["total"] + 2.5 * with_it["tv"], rel=1e-6)
     pixel = G[0, 60, 60, 1] * 4 - G[0, 59, 60, 1] - G[0, 61, 60, 1] - G[0, 60, 59, 1] - G[0, 60, 61, 1]
     assert (both - gradient)[0, 60, 60, 1] == pytest.approx(2.5 * 2 * pixel / (HEIGHT * WIDTH), rel=1e-3, abs=1e-6)
@@ -258,27 +258,27 @@ def prepared(inputs):
             "weights": str(inputs / "thin.mat"),
             "image_size": 0,
         }
-        return nst_job.prepare(dataclasses.replace(nst_settings.Settings(), **{**names, **changes}))
+        return nst.job.prepare(dataclasses.replace(nst.settings.Settings(), **{**names, **changes}))
 
     return prepare
 
 
 def start(job):
-    return nst_run.make_scale(0, job, model=None).start(None)
+    return nst.run.make_scale(0, job, model=None).start(None)
 
 
 def test_init_says_where_the_picture_starts(prepared, inputs, tmp_path):
-    C = nst.reshape_and_normalize_image(Image.open(inputs / "content.png"))
+    C = nst_utils.reshape_and_normalize_image(Image.open(inputs / "content.png"))
     np.testing.assert_array_equal(start(prepared(init="content", noise_ratio=0)), C)
     np.testing.assert_array_equal(start(prepared(init="content")), C)
-    np.testing.assert_array_equal(start(prepared()), nst.generate_noise_image(C, 0.6, 0))
-    np.testing.assert_array_equal(start(prepared(init="random")), nst.generate_noise_image(C, 1, 0))
+    np.testing.assert_array_equal(start(prepared()), nst_utils.generate_noise_image(C, 0.6, 0))
+    np.testing.assert_array_equal(start(prepared(init="random")), nst_utils.generate_noise_image(C, 1, 0))
     Image.new("RGB", (100, 100), (10, 200, 30)).save(tmp_path / "green.png")
     green = start(prepared(init_image=str(tmp_path / "green.png")))
-    np.testing.assert_array_equal(green[0, 0, 0] + nst.MEANS, [10, 200, 30])
+    np.testing.assert_array_equal(green[0, 0, 0] + nst_utils.MEANS, [10, 200, 30])
     style = start(prepared(init="style"))
     assert green.shape == style.shape == C.shape
-    styled, plain = (nst.to_pixels(image).astype(int) for image in (style, C))
+    styled, plain = (nst_utils.to_pixels(image).astype(int) for image in (style, C))
     shown = np.asarray(Image.open(inputs / "style.png").resize((40, 31), Image.Resampling.LANCZOS))[:30]
     assert np.abs(styled - shown).mean() < np.abs(styled - plain).mean() / 5
 
@@ -298,7 +298,7 @@ def test_luminance_keeps_the_contents_chroma(paint_here, tmp_path, inputs, pixel
 
 def test_luminance_is_painted_in_grey_of_the_contents_mean_and_deviation():
     content, style = (recipe.picture(seed, 30, 40).astype(float) for seed in (1, 2))
-    grey, matched = nst_colours.paint_with("luminance", content, style)
+    grey, matched = nst.colours.paint_with("luminance", content, style)
     for image in grey, matched:
         assert (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all()
     expected = content @ [0.299, 0.587, 0.114]
@@ -308,7 +308,7 @@ def test_luminance_is_painted_in_grey_of_the_contents_mean_and_deviation():
 
 def test_histogram_gives_the_contents_mean_and_covariance():
     content, style = (recipe.picture(seed, 30, 40).astype(float) for seed in (1, 2))
-    kept, matched = nst_colours.paint_with("histogram", content, style)
+    kept, matched = nst.colours.paint_with("histogram", content, style)
     assert kept is content and matched.shape == style.shape
     C, S = (image.reshape(-1, 3) for image in (content, matched))
     np.testing.assert_allclose(S.mean(0), C.mean(0), rtol=1e-3)
@@ -319,9 +319,9 @@ def test_a_style_without_colours_is_matched_as_far_as_it_goes():
     content = recipe.picture(1, 30, 40).astype(float)
     for grey in np.full((30, 40, 3), 99.0), np.repeat(recipe.picture(2, 30, 40)[..., :1], 3, axis=2):
         for how in "luminance", "histogram":
-            matched = nst_colours.paint_with(how, content, grey)[1]
+            matched = nst.colours.paint_with(how, content, grey)[1]
             assert np.isfinite(matched).all()
-            assert matched.mean() == pytest.approx(nst_colours.paint_with(how, content)[0].mean(), rel=1e-3)
+            assert matched.mean() == pytest.approx(nst.colours.paint_with(how, content)[0].mean(), rel=1e-3)
 
 
 # --- As flags -----------------------------------------------------------------------------------------------------
@@ -329,9 +329,9 @@ def test_a_style_without_colours_is_matched_as_far_as_it_goes():
 
 def test_naming_every_default_changes_no_byte(paint_here, tmp_path, inputs, command):
     given = {flag.removeprefix("--") for flag in command()[2::2]} | {"output_dir"}
-    fields = [field for field in dataclasses.fields(nst_settings.Settings) if field.name not in given]
+    fields = [field for field in dataclasses.fields(nst.settings.Settings) if field.name not in given]
     defaults = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields}
-    named = nst_settings.to_words(defaults)
+    named = nst.settings.to_words(defaults)
     assert {"--tv_weight=0.0", "--style_layers=conv1_1\0conv2_1\0conv3_1\0conv4_1\0conv5_1"} < set(named)
     assert paint_here(*named, "--output_dir", "all")[0] == paint_here("--output_dir", "none")[0] == 0
     for path in (tmp_path / "none").iterdir():

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-import nst_cost
-import nst_utils as nst
+import nst.cost
+import nst_utils
 import recipe
 
 # The course's tensors are drawn by tf.random.normal, whose numbers on a CPU differ from those behind the
@@ -22,12 +22,12 @@ def seeded_pair():
 
 
 def test_content_cost_is_the_courses(seeded_pair):
-    assert float(nst.compute_content_cost(*seeded_pair)) == pytest.approx(7.0568767, abs=5e-4)
+    assert float(nst_utils.compute_content_cost(*seeded_pair)) == pytest.approx(7.0568767, abs=5e-4)
 
 
 def test_layer_style_cost_is_the_courses(seeded_pair):
     a_S, a_G = (a[0] for a in seeded_pair)
-    cost = float(nst.compute_layer_style_cost(a_S, a_G))
+    cost = float(nst_utils.compute_layer_style_cost(a_S, a_G))
     assert cost == pytest.approx(14.01649, rel=2e-4)
     F_S, F_G = (a.numpy().reshape(16, 3).astype(float) for a in (a_S, a_G))
     assert cost == pytest.approx(((F_S.T @ F_S - F_G.T @ F_G) ** 2).sum() / (4 * 3**2 * 16**2), abs=5e-4)
@@ -36,7 +36,7 @@ def test_layer_style_cost_is_the_courses(seeded_pair):
 def test_gram_matrix_is_the_courses():
     tf.random.set_seed(1)
     A = tf.random.normal([3, 2], mean=1, stddev=4)
-    gram = nst.gram_matrix(A).numpy()
+    gram = nst_utils.gram_matrix(A).numpy()
     published = [[63.193, -26.730, -7.732], [-26.730, 12.775, -2.516], [-7.732, -2.516, 23.747]]
     np.testing.assert_allclose(gram, published, atol=2e-4 * 63.193)
     np.testing.assert_allclose(gram, A.numpy().astype(float) @ A.numpy().astype(float).T, atol=5e-4)
@@ -44,25 +44,25 @@ def test_gram_matrix_is_the_courses():
 
 def test_total_cost_is_the_courses():
     rng = np.random.RandomState(3)
-    assert nst.total_cost(rng.randn(), rng.randn()) == pytest.approx(35.34667875478276, abs=1e-12)
+    assert nst_utils.total_cost(rng.randn(), rng.randn()) == pytest.approx(35.34667875478276, abs=1e-12)
 
 
 def test_layer_style_cost_is_the_formula_where_sizes_agree():
     a_S, a_G = np.random.default_rng(0).normal(size=(2, 1, 5, 7, 4)).astype("float32")
     G_S, G_G = (a.reshape(35, 4).T @ a.reshape(35, 4) for a in (a_S, a_G))
     formula = ((G_S - G_G) ** 2).sum() / (4 * 4**2 * 35**2)
-    assert float(nst.compute_layer_style_cost(a_S, a_G)) == pytest.approx(formula, rel=1e-5)
+    assert float(nst_utils.compute_layer_style_cost(a_S, a_G)) == pytest.approx(formula, rel=1e-5)
 
 
 def test_a_style_laid_out_twice_costs_as_much_as_once():
     a_S, a_G = np.random.default_rng(0).normal(size=(2, 1, 5, 7, 4)).astype("float32")
     twice = np.concatenate([a_S, a_S], axis=1)
-    once = float(nst.compute_layer_style_cost(a_S, a_G))
-    assert float(nst.compute_layer_style_cost(twice, a_G)) == pytest.approx(once, rel=1e-5)
+    once = float(nst_utils.compute_layer_style_cost(a_S, a_G))
+    assert float(nst_utils.compute_layer_style_cost(twice, a_G)) == pytest.approx(once, rel=1e-5)
 
 
 def test_style_cost_is_the_weighted_sum_of_its_layers():
-    names = [name for name, _ in nst.STYLE_LAYERS]
+    names = [name for name, _ in nst_utils.STYLE_LAYERS]
     grams_S, grams_G = (
         {
             name: tf.constant(gram)
@@ -71,7 +71,7 @@ def test_style_cost_is_the_weighted_sum_of_its_layers():
         for seed in (0, 1)
     )
     expected = sum(0.2 * ((grams_S[name] - grams_G[name]).numpy() ** 2).sum() / 36 for name in names)
-    assert float(nst.compute_style_cost(grams_S, grams_G)) == pytest.approx(expected)
+    assert float(nst_utils.compute_style_cost(grams_S, grams_G)) == pytest.approx(expected)
 
 
 # --- the whole cost once more, in numpy and float64 ------------------------------------------------
@@ -89,7 +89,7 @@ def pool(a):
 def activations(weights, picture):
     """{layer: (n_H, n_W, n_C)} by scipy.ndimage's correlation, channel by channel."""
     a, out = picture.astype(float), {}
-    for name in nst.CONVOLUTIONS[:13]:
+    for name in nst_utils.CONVOLUTIONS[:13]:
         if name.endswith("_1") and name != "conv1_1":
             a = pool(a)
         kernel, bias = weights[name]
@@ -120,11 +120,11 @@ def small():
     """A VGG-19 of 4 to 32 channels, and C, S and G of 13 x 10, 11 x 12 and 13 x 10 pixels."""
     weights = recipe.kernels(width=1 / 16)
     C, S, G = (
-        nst.reshape_and_normalize_image(recipe.picture(seed, height, width))
+        nst_utils.reshape_and_normalize_image(recipe.picture(seed, height, width))
         for seed, height, width in ((1, 10, 13), (2, 12, 11), (3, 10, 13))
     )
-    model = nst.build_model(weights, ("conv4_2", *dict(nst.STYLE_LAYERS)))
-    costs, gradient = nst_cost.Cost(model, C, [nst_cost.Style(S)], nst_cost.Terms(), epochs=1)(tf.constant(G))
+    model = nst_utils.build_model(weights, ("conv4_2", *dict(nst_utils.STYLE_LAYERS)))
+    costs, gradient = nst.cost.Cost(model, C, [nst.cost.Style(S)], nst.cost.Terms(), epochs=1)(tf.constant(G))
     return weights, (C[0], S[0], G[0]), [float(cost) for cost in costs.values()], gradient.numpy()[0]
 
 

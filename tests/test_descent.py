@@ -5,30 +5,30 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import nst_cost
-import nst_descent
-import nst_utils as nst
+import nst.cost
+import nst.descent
+import nst_utils
 import recipe
 
 
 @pytest.fixture(scope="module")
 def picture_and_cost(thin_model):
     """The start C of a descent, and the cost of it on the thin network."""
-    C, S = (nst.reshape_and_normalize_image(recipe.picture(seed, 30, 40)) for seed in (1, 2))
-    return C, nst_cost.Cost(thin_model, C, [nst_cost.Style(S)], nst_cost.Terms(), epochs=1)
+    C, S = (nst_utils.reshape_and_normalize_image(recipe.picture(seed, 30, 40)) for seed in (1, 2))
+    return C, nst.cost.Cost(thin_model, C, [nst.cost.Style(S)], nst.cost.Terms(), epochs=1)
 
 
 def run(picture_and_cost, optimizer, epochs, state=None):
     start, cost = picture_and_cost
-    return list(nst_descent.descend([nst_descent.Scale(epochs, lambda _: start, lambda: cost)], optimizer, state))
+    return list(nst.descent.descend([nst.descent.Scale(epochs, lambda _: start, lambda: cost)], optimizer, state))
 
 
 def bounded():
-    return nst_descent.lbfgs(-nst.MEANS, 255 - nst.MEANS)
+    return nst.descent.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
 
 
 def test_lbfgs_needs_fewer_epochs_than_adam(picture_and_cost):
-    adam = run(picture_and_cost, nst_descent.adam(2.0), 40)
+    adam = run(picture_and_cost, nst.descent.adam(2.0), 40)
     lbfgs = run(picture_and_cost, bounded(), 20)
     assert [iterate.iteration for iterate in lbfgs] == list(range(20))
     assert lbfgs[-1].costs["total"] < adam[-1].costs["total"]
@@ -41,11 +41,13 @@ def test_lbfgs_never_yields_a_worse_picture_and_its_costs_are_the_pictures(pictu
         totals.append(iterate.costs["total"])
         costs, _ = cost(tf.constant(iterate.picture))
         assert iterate.costs["total"] == pytest.approx(float(costs["total"]), rel=1e-6)
-        assert (iterate.picture >= -nst.MEANS - 1e-3).all() and (iterate.picture <= 255 - nst.MEANS + 1e-3).all()
+        assert (iterate.picture >= -nst_utils.MEANS - 1e-3).all() and (
+            iterate.picture <= 255 - nst_utils.MEANS + 1e-3
+        ).all()
     assert totals == sorted(totals, reverse=True) and totals[-1] < totals[0]
 
 
-@pytest.mark.parametrize("optimizer", [nst_descent.adam(2.0), bounded()], ids=["adam", "lbfgs"])
+@pytest.mark.parametrize("optimizer", [nst.descent.adam(2.0), bounded()], ids=["adam", "lbfgs"])
 def test_an_epoch_is_one_evaluation_and_one_for_the_start(picture_and_cost, optimizer):
     start, cost = picture_and_cost
     calls = []
@@ -78,12 +80,12 @@ def test_what_fails_within_scipy_is_raised_and_does_not_hang(picture_and_cost, m
     def fails(*_, **__):
         raise RuntimeError("scipy's own")
 
-    monkeypatch.setattr(nst_descent.scipy.optimize, "minimize", fails)
+    monkeypatch.setattr(nst.descent.scipy.optimize, "minimize", fails)
     with pytest.raises(RuntimeError, match="scipy's own"):
         run(picture_and_cost, bounded(), 3)
 
 
-@pytest.mark.parametrize("optimizer", [nst_descent.adam(2.0), bounded()], ids=["adam", "lbfgs"])
+@pytest.mark.parametrize("optimizer", [nst.descent.adam(2.0), bounded()], ids=["adam", "lbfgs"])
 def test_a_cost_that_is_not_finite_ends_with_the_last_good_picture(picture_and_cost, optimizer):
     start, cost = picture_and_cost
     seen = []
@@ -93,22 +95,22 @@ def test_a_cost_that_is_not_finite_ends_with_the_last_good_picture(picture_and_c
         seen.append(picture.numpy())
         return ({**costs, "total": costs["total"] * np.inf} if len(seen) == 4 else costs), gradient
 
-    with pytest.raises(nst_descent.Diverged) as error:
+    with pytest.raises(nst.descent.Diverged) as error:
         run((start, breaks), optimizer, 10)
     assert error.value.iteration == 2
     assert any(np.array_equal(np.asarray(error.value.picture), picture) for picture in seen[:3])
 
 
 def test_a_finer_start_keeps_the_coarse_picture_and_adds_the_contents_detail():
-    C = nst.reshape_and_normalize_image(recipe.content(height=48, width=64))
-    small = nst.reshape_and_normalize_image(
+    C = nst_utils.reshape_and_normalize_image(recipe.content(height=48, width=64))
+    small = nst_utils.reshape_and_normalize_image(
         np.asarray(Image.fromarray(recipe.content(height=48, width=64)).resize((32, 24)))
     )
-    finer = nst.generate_finer_image(small, C)
+    finer = nst_utils.generate_finer_image(small, C)
     assert finer.shape == C.shape
     enlarged = tf.image.resize(small, (48, 64), "bicubic").numpy()
     assert np.abs(finer - C).mean() < 0.3 * np.abs(enlarged - C).mean()
-    shifted = nst.generate_finer_image(small + 30, C)
+    shifted = nst_utils.generate_finer_image(small + 30, C)
     np.testing.assert_allclose(shifted - finer, 30, atol=1e-2)
 
 
@@ -141,19 +143,19 @@ def test_scales_lower_the_cost_more_than_their_last_epochs_alone(paint_here, tmp
 @pytest.mark.parametrize("stop_after", [3, 7, 8, 11, 13])
 def test_a_descent_stopped_in_any_scale_goes_on_to_the_same_pictures(thin_model, stop_after):
     def scale(k, epochs):
-        C, S = (nst.reshape_and_normalize_image(recipe.picture(seed, 12 * 2**k, 16 * 2**k)) for seed in (1, 2))
-        start = lambda coarser: C if coarser is None else nst.generate_finer_image(coarser, C)  # noqa: E731
-        cost = nst_cost.Cost(thin_model, C, [nst_cost.Style(S)], nst_cost.Terms(), epochs)
-        return nst_descent.Scale(epochs, start, lambda: cost)
+        C, S = (nst_utils.reshape_and_normalize_image(recipe.picture(seed, 12 * 2**k, 16 * 2**k)) for seed in (1, 2))
+        start = lambda coarser: C if coarser is None else nst_utils.generate_finer_image(coarser, C)  # noqa: E731
+        cost = nst.cost.Cost(thin_model, C, [nst.cost.Style(S)], nst.cost.Terms(), epochs)
+        return nst.descent.Scale(epochs, start, lambda: cost)
 
     scales = [scale(0, 8), scale(1, 4), scale(2, 2)]
-    whole = [(i.iteration, i.costs["total"]) for i in nst_descent.descend(scales, nst_descent.adam(2.0))]
+    whole = [(i.iteration, i.costs["total"]) for i in nst.descent.descend(scales, nst.descent.adam(2.0))]
     assert [iteration for iteration, _ in whole] == list(range(14))
-    for iterate in nst_descent.descend(scales, nst_descent.adam(2.0)):
+    for iterate in nst.descent.descend(scales, nst.descent.adam(2.0)):
         if iterate.iteration == stop_after:
             state = iterate.state()
             break
-    rest = [(i.iteration, i.costs["total"]) for i in nst_descent.descend(scales, nst_descent.adam(2.0), state)]
+    rest = [(i.iteration, i.costs["total"]) for i in nst.descent.descend(scales, nst.descent.adam(2.0), state)]
     assert rest == whole[stop_after + 1 :]
 
 
@@ -173,16 +175,16 @@ def test_an_lbfgs_run_is_resumed_to_its_end(paint_here, tmp_path):
 def test_a_run_killed_before_its_result_was_saved_saves_it_when_resumed(paint_here, tmp_path, monkeypatch):
     paint_here("--epochs", 3)
     whole = (tmp_path / "output" / "generated_image.jpg").read_bytes()
-    save = nst.save_image
+    save = nst_utils.save_image
 
     def killed(path, *words):
         if path.suffix == ".jpg":
             raise SystemExit
         save(path, *words)
 
-    monkeypatch.setattr(nst, "save_image", killed)
+    monkeypatch.setattr(nst_utils, "save_image", killed)
     with pytest.raises(SystemExit):
         paint_here("--epochs", 3, "--output_dir", "other")
-    monkeypatch.setattr(nst, "save_image", save)
+    monkeypatch.setattr(nst_utils, "save_image", save)
     assert paint_here("--epochs", 3, "--output_dir", "other", "--resume")[0] == 0
     assert (tmp_path / "other" / "generated_image.jpg").read_bytes() == whole

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-import nst_files
+import nst.files
 import recipe
 
 BASE = recipe.content(height=24, width=32)  # what a viewer shows of the pictures below, unless they say otherwise
@@ -176,7 +176,7 @@ PICTURES = {
 def test_what_a_viewer_shows_is_what_is_read(tmp_path, name):
     make, shown, tolerance = PICTURES[name]
     make(tmp_path / name)
-    image = nst_files.read_image(tmp_path / name)
+    image = nst.files.read_image(tmp_path / name)
     assert image.mode == "RGB"
     difference = np.abs(np.asarray(image, float) - shown)
     assert difference.max() <= tolerance and difference.mean() <= max(0.5, tolerance / 8)
@@ -202,8 +202,8 @@ def test_the_odd_pictures_are_what_their_names_say(tmp_path):
 
 def test_a_picture_over_pillows_limit_is_refused_with_the_limit(tmp_path):
     Image.new("1", (10000, 9000)).save(tmp_path / "huge.png")
-    with pytest.raises(nst_files.InputError, match=r"huge\.png: over 89,478,485 pixels"):
-        nst_files.read_image(tmp_path / "huge.png")
+    with pytest.raises(nst.files.InputError, match=r"huge\.png: over 89,478,485 pixels"):
+        nst.files.read_image(tmp_path / "huge.png")
 
 
 def cut(suffix, share=0.6, **options):
@@ -230,18 +230,18 @@ NO_PICTURES = {
 def test_what_is_no_picture_is_told_in_one_line(tmp_path, name):
     data, told = NO_PICTURES[name]
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(nst_files.InputError, match=told) as error:
-        nst_files.read_image(tmp_path / name)
+    with pytest.raises(nst.files.InputError, match=told) as error:
+        nst.files.read_image(tmp_path / name)
     assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
 
 
 def test_missing_files_and_folders_are_told(tmp_path):
-    with pytest.raises(nst_files.InputError, match=r"no\.png: cannot be read \(No such file or directory\)"):
-        nst_files.read_image(tmp_path / "no.png")
-    with pytest.raises(nst_files.InputError, match=r"cannot be read \(Is a directory\)"):
-        nst_files.read_image(tmp_path)
-    with pytest.raises(nst_files.InputError, match=r"cannot be read \(File name too long\)"):
-        nst_files.read_image(tmp_path / ("x" * 5000))
+    with pytest.raises(nst.files.InputError, match=r"no\.png: cannot be read \(No such file or directory\)"):
+        nst.files.read_image(tmp_path / "no.png")
+    with pytest.raises(nst.files.InputError, match=r"cannot be read \(Is a directory\)"):
+        nst.files.read_image(tmp_path)
+    with pytest.raises(nst.files.InputError, match=r"cannot be read \(File name too long\)"):
+        nst.files.read_image(tmp_path / ("x" * 5000))
 
 
 @pytest.fixture
@@ -261,10 +261,10 @@ def test_files_and_folders_without_permission_are_told(tmp_path, request):
     (tmp_path / "secret.png").chmod(0)
     tmp_path.chmod(0o500)
     request.getfixturevalue("nobody")
-    with pytest.raises(nst_files.InputError, match=r"secret\.png: cannot be read \(Permission denied\)"):
-        nst_files.read_image(tmp_path / "secret.png")
+    with pytest.raises(nst.files.InputError, match=r"secret\.png: cannot be read \(Permission denied\)"):
+        nst.files.read_image(tmp_path / "secret.png")
     told = r"out: not a folder that can be written in \(Permission denied\)"
-    with pytest.raises(nst_files.InputError, match=told), nst_files.claimed(tmp_path / "out"):
+    with pytest.raises(nst.files.InputError, match=told), nst.files.claimed(tmp_path / "out"):
         pass
 
 
@@ -273,8 +273,8 @@ def test_files_and_folders_without_permission_are_told(tmp_path, request):
 
 @pytest.mark.parametrize("name, lost", [("picture.png", 0), ("picture.jpg", 25)])
 def test_pictures_are_written_whole(tmp_path, name, lost):
-    nst_files.write_image(tmp_path / name, BASE)
-    assert np.abs(np.asarray(nst_files.read_image(tmp_path / name), int) - BASE).mean() <= lost
+    nst.files.write_image(tmp_path / name, BASE)
+    assert np.abs(np.asarray(nst.files.read_image(tmp_path / name), int) - BASE).mean() <= lost
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -282,7 +282,7 @@ def test_pictures_are_written_whole(tmp_path, name, lost):
 def test_a_failed_write_leaves_what_was_there(tmp_path, failure):
     path = tmp_path / "costs.csv"
     path.write_text("old")
-    with pytest.raises((nst_files.WriteError, KeyboardInterrupt)) as error, nst_files.whole_file(path) as file:
+    with pytest.raises((nst.files.WriteError, KeyboardInterrupt)) as error, nst.files.whole_file(path) as file:
         file.write(b"half of the ne")
         file.flush()
         assert path.read_text() == "old"
@@ -303,8 +303,8 @@ def test_a_file_that_another_program_has_open_is_waited_for(tmp_path, monkeypatc
         return replace(part, path)
 
     monkeypatch.setattr(pathlib.Path, "replace", refuse)
-    monkeypatch.setattr(nst_files, "PATIENCE_SECONDS", 60)
-    nst_files.write_text(tmp_path / "costs.csv", "new")
+    monkeypatch.setattr(nst.files, "PATIENCE_SECONDS", 60)
+    nst.files.write_text(tmp_path / "costs.csv", "new")
     assert not refusals and (tmp_path / "costs.csv").read_text() == "new"
 
 
@@ -316,7 +316,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(nst_files.InputError, match="its file system has no locks"), nst_files.claimed(tmp_path):
+    with pytest.raises(nst.files.InputError, match="its file system has no locks"), nst.files.claimed(tmp_path):
         pass
 
 
@@ -325,33 +325,33 @@ def test_a_file_is_digested_once_until_it_changes(tmp_path, monkeypatch):
     read = open
     monkeypatch.setattr("builtins.open", lambda *words: opened.append(words) or read(*words))
     path.write_bytes(b"one")
-    first = [nst_files.sha256(path) for _ in range(3)]
+    first = [nst.files.sha256(path) for _ in range(3)]
     assert first == [hashlib.sha256(b"one").hexdigest()] * 3 and len(opened) == 1
     path.write_bytes(b"two")
     os.utime(path, (0, 0))
-    assert nst_files.sha256(path) == hashlib.sha256(b"two").hexdigest()
+    assert nst.files.sha256(path) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_arrays_come_back_and_code_does_not(tmp_path):
-    nst_files.write_arrays(tmp_path / "a.npz", {"x": BASE, "note": "words"})
-    arrays = nst_files.read_arrays(tmp_path / "a.npz")
+    nst.files.write_arrays(tmp_path / "a.npz", {"x": BASE, "note": "words"})
+    arrays = nst.files.read_arrays(tmp_path / "a.npz")
     assert (arrays["x"] == BASE).all() and str(arrays["note"]) == "words"
     np.savez(tmp_path / "b.npz", x=np.array([print], object))  # pickled: unpickling would run what it names
-    with pytest.raises(nst_files.InputError, match=r"b\.npz: not a checkpoint of this program"):
-        nst_files.read_arrays(tmp_path / "b.npz")
+    with pytest.raises(nst.files.InputError, match=r"b\.npz: not a checkpoint of this program"):
+        nst.files.read_arrays(tmp_path / "b.npz")
     (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 and nothing more")
-    with pytest.raises(nst_files.InputError, match=r"c\.npz: not a checkpoint of this program"):
-        nst_files.read_arrays(tmp_path / "c.npz")
+    with pytest.raises(nst.files.InputError, match=r"c\.npz: not a checkpoint of this program"):
+        nst.files.read_arrays(tmp_path / "c.npz")
 
 
 def test_a_folder_is_claimed_by_one_run_and_swept(tmp_path):
     (tmp_path / ".0.png.part").write_bytes(b"half")
     (tmp_path / "0.png").write_bytes(b"mine")
-    with nst_files.claimed(tmp_path):
+    with nst.files.claimed(tmp_path):
         assert not (tmp_path / ".0.png.part").exists() and (tmp_path / "0.png").exists()
-        with pytest.raises(nst_files.InputError, match="another run is writing there"), nst_files.claimed(tmp_path):
+        with pytest.raises(nst.files.InputError, match="another run is writing there"), nst.files.claimed(tmp_path):
             pass
-    with nst_files.claimed(tmp_path):
+    with nst.files.claimed(tmp_path):
         pass
 
 
@@ -359,7 +359,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with (
-            pytest.raises(nst_files.InputError, match="not a folder that can be written in"),
-            nst_files.claimed(folder),
+            pytest.raises(nst.files.InputError, match="not a folder that can be written in"),
+            nst.files.claimed(folder),
         ):
             pass

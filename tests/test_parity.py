@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 
-import nst_cost
-import nst_descent
-import nst_utils as nst
+import nst.cost
+import nst.descent
+import nst_utils
 import recipe
 
 ORIGINAL = json.loads(pathlib.Path(__file__).with_name("parity.json").read_text())
@@ -16,12 +16,12 @@ ORIGINAL = json.loads(pathlib.Path(__file__).with_name("parity.json").read_text(
 
 def descent(model, size=(300, 400), epochs=20):
     height, width = size
-    C = nst.reshape_and_normalize_image(recipe.content(height=height, width=width))
-    S = nst.reshape_and_normalize_image(recipe.style(height=height, width=width))
-    cost = nst_cost.Cost(model, C, [nst_cost.Style(S)], nst_cost.Terms(ORIGINAL["alpha"], ORIGINAL["beta"]), epochs)
-    start = nst.generate_noise_image(C, ORIGINAL["noise_ratio"])
-    scale = nst_descent.Scale(epochs, lambda _: start, lambda: cost)
-    for iterate in nst_descent.descend([scale], nst_descent.adam(ORIGINAL["learning_rate"])):
+    C = nst_utils.reshape_and_normalize_image(recipe.content(height=height, width=width))
+    S = nst_utils.reshape_and_normalize_image(recipe.style(height=height, width=width))
+    cost = nst.cost.Cost(model, C, [nst.cost.Style(S)], nst.cost.Terms(ORIGINAL["alpha"], ORIGINAL["beta"]), epochs)
+    start = nst_utils.generate_noise_image(C, ORIGINAL["noise_ratio"])
+    scale = nst.descent.Scale(epochs, lambda _: start, lambda: cost)
+    for iterate in nst.descent.descend([scale], nst.descent.adam(ORIGINAL["learning_rate"])):
         yield iterate.iteration, *iterate.costs.values(), iterate.picture
 
 
@@ -29,7 +29,7 @@ def descent(model, size=(300, 400), epochs=20):
 def full_model(tmp_path_factory):
     path = tmp_path_factory.mktemp("full") / "vgg.mat"
     recipe.write_mat(path, recipe.kernels())
-    return nst.load_vgg_model(path)
+    return nst_utils.load_vgg_model(path)
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_costs_follow_the_original(full_model, see, way, tmp_path, pixels):
     see(way)
     for ours, original in zip(descent(full_model), ORIGINAL["iteration, total, content, style"], strict=True):
         assert ours[:4] == pytest.approx(original, rel=1e-4)
-    nst.save_image(tmp_path / "final.png", ours[-1])
+    nst_utils.save_image(tmp_path / "final.png", ours[-1])
     np.testing.assert_allclose(pixels(tmp_path / "final.png").mean((0, 1)), ORIGINAL["final_png_mean"], atol=0.01)
 
 
@@ -46,7 +46,7 @@ def test_both_mat_layouts_give_identical_costs(tmp_path):
     costs = []
     for layout in ("current", "beta16"):
         recipe.write_mat(tmp_path / f"{layout}.mat", recipe.kernels(width=0.125), layout)
-        model = nst.load_vgg_model(tmp_path / f"{layout}.mat")
+        model = nst_utils.load_vgg_model(tmp_path / f"{layout}.mat")
         costs.append([iterate[:4] for iterate in descent(model, size=(30, 40), epochs=3)])
     assert costs[0] == costs[1]
 

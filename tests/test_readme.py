@@ -12,11 +12,11 @@ import sys
 
 import pytest
 
-import nst_batch
-import nst_files
+import nst.batch
+import nst.files
+import nst.settings
 import nst_main
-import nst_settings
-from conftest import ROOT
+from conftest import MODULES, ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
@@ -30,7 +30,7 @@ def blocks(language):
 def flags_table():
     """README's table of the flags, made of the Settings as -h is."""
     rows = ["| flag | default | what |", "| --- | --- | --- |"]
-    for flag, field in nst_settings.FIELDS.items():
+    for flag, field in nst.settings.FIELDS.items():
         default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         shown = "" if default == "" or default is False else f"`{default}`"
         rows.append(f"| `{flag}` | {shown} | {field.metadata['help'].replace('|', chr(92) + '|')} |")
@@ -42,11 +42,11 @@ def test_the_table_of_flags_is_that_of_help():
 
 
 def test_every_picture_and_file_that_readme_shows_is_there():
-    names = re.findall(r"\]\((?!https?://)([^)#]+)\)", README) + re.findall(r"^\| `(\w+\.py)`", README, re.MULTILINE)
+    names = re.findall(r"\]\((?!https?://)([^)#]+)\)", README) + re.findall(r"^\| `([\w/]+\.py)`", README, re.MULTILINE)
     assert len(names) > 20
     for name in names:
         assert (ROOT / name).is_file(), name
-    assert {path.name for path in ROOT.glob("*.py")} == set(re.findall(r"^\| `(\w+\.py)`", README, re.MULTILINE))
+    assert set(MODULES) == set(re.findall(r"^\| `([\w/]+\.py)`", README, re.MULTILINE))
     gallery = {f"images/gallery/{path.name}" for path in (ROOT / "images" / "gallery").iterdir()}
     assert gallery <= set(names), "a picture that README does not show"
 
@@ -90,14 +90,14 @@ def has_gnu_parallel():
 def test_the_gallery_is_what_its_batch_paints():
     (line,) = re.findall(r"^    python nst_main.py (.*)$", (ROOT / "images" / "README.md").read_text("utf-8"), re.M)
     argv = [str(ROOT / word) if word == "images/gallery.csv" else word for word in shlex.split(line)]
-    rows = nst_batch.read_rows(nst_settings.parse_settings(argv), argv)
+    rows = nst.batch.read_rows(nst.settings.parse_settings(argv), argv)
     gallery = ROOT / "images" / "gallery"
     assert {row.settings.output_dir for row in rows} == {f"output/gallery/{path.stem}" for path in gallery.iterdir()}
     for row in rows:
         name = pathlib.PurePosixPath(row.settings.output_dir).name
-        recipe = json.loads(nst_files.read_comment(gallery / f"{name}.jpg"))
+        recipe = json.loads(nst.files.read_comment(gallery / f"{name}.jpg"))
         asked = json.loads(json.dumps(dataclasses.asdict(row.settings)))
-        assert recipe["settings"] == {setting: asked[setting] for setting in nst_settings.RECIPE}, name
+        assert recipe["settings"] == {setting: asked[setting] for setting in nst.settings.RECIPE}, name
 
 
 @pytest.mark.slow

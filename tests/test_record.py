@@ -15,11 +15,11 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
-import nst_files
+import nst.files
+import nst.record
+import nst.settings
 import nst_main
-import nst_record
-import nst_settings
-import nst_utils as nst
+import nst_utils
 import recipe
 
 # --- On the terminal --------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def test_the_curve_shows_every_iterations_costs(paint_here, tmp_path, monkeypatc
 
 
 def test_a_cost_of_0_is_left_out_of_the_curve(tmp_path):
-    nst_record.draw_curve(tmp_path / "costs.png", ["total", "content"], [[0, 5.0, 0.0], [1, 4.0, 0.0]])
+    nst.record.draw_curve(tmp_path / "costs.png", ["total", "content"], [[0, 5.0, 0.0], [1, 4.0, 0.0]])
     with Image.open(tmp_path / "costs.png") as curve:
         curve.load()
 
@@ -151,7 +151,7 @@ def test_an_animation_of_very_many_pictures_is_short_and_holds_one_at_a_time(tmp
             return image
 
     path = tmp_path / f"many.{suffix}"
-    nst_record.write_animation(path, (2000, 60), [lambda i=i: Frame(i) for i in range(5000)])
+    nst.record.write_animation(path, (2000, 60), [lambda i=i: Frame(i) for i in range(5000)])
     assert (opened[0], opened[-1]) == (0, 4999) and len(opened) == 200 and opened == sorted(opened)
     if suffix == "gif":
         with Image.open(path) as gif:
@@ -251,7 +251,7 @@ def test_pictures_and_settings_json_carry_the_recipe(painted, inputs):
         with Image.open(painted / name) as picture:
             comment = picture.info["Comment"] if name.endswith("png") else picture.info["comment"].decode()
         assert json.loads(comment) == {**recipe, "iteration": iteration}
-    assert json.loads(nst_files.read_comment(painted / "costs.png")) == recipe
+    assert json.loads(nst.files.read_comment(painted / "costs.png")) == recipe
 
 
 @pytest.mark.parametrize("source", ["settings.json", "0.png", "generated_image.jpg"])
@@ -271,10 +271,10 @@ def test_what_is_missing_of_a_finished_run_is_made(paint_here, tmp_path):
 
 
 def test_an_mp4_that_ffmpeg_could_not_finish_is_told_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(nst_record.imageio_ffmpeg, "count_frames_and_secs", lambda path: (3, 0.1))
+    monkeypatch.setattr(nst.record.imageio_ffmpeg, "count_frames_and_secs", lambda path: (3, 0.1))
     picture = Image.new("RGB", (40, 30))
-    with pytest.raises(nst_files.WriteError, match="ffmpeg wrote 3 of 15 pictures"):
-        nst_record.write_animation(tmp_path / "a.mp4", (40, 30), [lambda: picture] * 5)
+    with pytest.raises(nst.files.WriteError, match="ffmpeg wrote 3 of 15 pictures"):
+        nst.record.write_animation(tmp_path / "a.mp4", (40, 30), [lambda: picture] * 5)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -288,7 +288,7 @@ def test_other_flags_win_over_the_recipe_wherever_they_stand(painted, tmp_path):
 
 def test_a_recipe_from_an_editor_that_marks_utf_8_is_read(painted, tmp_path):
     (tmp_path / "saved.json").write_text((painted / "settings.json").read_text("utf-8"), "utf-8-sig")
-    assert nst_settings.read_recipe(tmp_path / "saved.json")["settings"]["beta"] == 70.5
+    assert nst.settings.read_recipe(tmp_path / "saved.json")["settings"]["beta"] == 70.5
 
 
 def test_a_contradiction_with_a_recipe_names_it(paint_here, tmp_path):
@@ -332,5 +332,5 @@ def test_a_picture_without_a_recipe_is_told(paint_here, tmp_path, inputs):
 
 def test_comments_are_read_from_both_formats(tmp_path):
     for name in "a.png", "a.jpg":
-        nst_files.write_image(tmp_path / name, nst.to_pixels(np.zeros((1, 4, 4, 3))), "a comment")
-        assert nst_files.read_comment(tmp_path / name) == "a comment"
+        nst.files.write_image(tmp_path / name, nst_utils.to_pixels(np.zeros((1, 4, 4, 3))), "a comment")
+        assert nst.files.read_comment(tmp_path / name) == "a comment"

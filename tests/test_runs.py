@@ -14,12 +14,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import nst_cost
-import nst_files
+import nst.cost
+import nst.files
+import nst.record
+import nst.run
 import nst_main
-import nst_record
-import nst_run
-import nst_utils as nst
+import nst_utils
 
 LONG = ("--epochs", 500, "--print_every", 7)  # ten kills come before its end
 
@@ -166,9 +166,9 @@ def test_resume_under_other_settings_names_the_difference(paint_here, tmp_path, 
 
 
 def test_a_checkpoint_is_written_each_minute_too(paint_here, monkeypatch):
-    monkeypatch.setattr(nst_record, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(nst.record, "CHECKPOINT_SECONDS", -1)
     done = []
-    monkeypatch.setattr(nst_files, "write_arrays", lambda path, arrays: done.append(int(arrays["epoch"])))
+    monkeypatch.setattr(nst.files, "write_arrays", lambda path, arrays: done.append(int(arrays["epoch"])))
     assert paint_here("--epochs", 3, "--print_every", 10)[0] == 0
     assert done == [1, 2, 3, 3]
 
@@ -190,7 +190,7 @@ def test_diverging_stops_and_keeps_the_last_finite_picture(paint_here, tmp_path,
         "nst_main.py: error: the cost is not finite at iteration 0; lower --learning_rate."
         " output/generated_image.jpg has the last good picture\n"
     )
-    nst.save_image(tmp_path / "start.jpg", nst.reshape_and_normalize_image(pixels(inputs / "content.png")))
+    nst_utils.save_image(tmp_path / "start.jpg", nst_utils.reshape_and_normalize_image(pixels(inputs / "content.png")))
     np.testing.assert_array_equal(*(pixels(tmp_path / name) for name in ("start.jpg", "output/generated_image.jpg")))
 
 
@@ -226,20 +226,22 @@ def test_a_full_disk_is_told_and_what_was_there_stays(paint, paint_here, tmp_pat
     assert {path.name: path.read_bytes() for path in (tmp_path / "output").iterdir()} == before
 
 
-@pytest.mark.parametrize("where", [(nst_cost, "Cost"), (nst, "build_model"), (nst_record, "draw_curve")])
+@pytest.mark.parametrize("where", [(nst.cost, "Cost"), (nst_utils, "build_model"), (nst.record, "draw_curve")])
 @pytest.mark.parametrize(
     "shortage",
     [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")],
     ids=["numpy", "tensorflow"],
 )
 def test_out_of_memory_is_told_with_the_size_and_the_flag(paint_here, monkeypatch, where, shortage):
-    nst_run.load_vgg_model.cache_clear()
+    nst.run.load_vgg_model.cache_clear()
 
     def fails(*_):
         raise shortage
 
     monkeypatch.setattr(*where, fails)
-    where_told = "for the weights; close" if where[0] is nst else "with a picture of 40 x 30; lower --image_size\n"
+    where_told = (
+        "for the weights; close" if where[0] is nst_utils else "with a picture of 40 x 30; lower --image_size\n"
+    )
     status, _, told = paint_here()
     assert status == 1 and told.startswith(f"nst_main.py: error: out of memory {where_told}") and told.count("\n") == 1
 
@@ -248,7 +250,7 @@ def test_out_of_memory_before_the_run_is_told_too(paint_here, monkeypatch):
     def fails(*_):
         raise MemoryError
 
-    monkeypatch.setattr(nst_files, "flatten", fails)
+    monkeypatch.setattr(nst.files, "flatten", fails)
     told = "nst_main.py: error: out of memory; give smaller pictures, or lower --image_size and --style_scale\n"
     assert paint_here() == (1, "", told)
 

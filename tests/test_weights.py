@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-import nst_utils as nst
+import nst_utils
 import recipe
 
 THIN = recipe.kernels(width=0.125)
@@ -23,13 +23,13 @@ def same_weights(found):
 @pytest.mark.parametrize("layout", ["current", "beta16"])
 def test_both_mat_layouts_give_the_kernels_as_they_stand(tmp_path, layout, top):
     recipe.write_mat(tmp_path / "vgg.mat", THIN, layout, top)
-    same_weights(nst.read_weights(tmp_path / "vgg.mat"))
+    same_weights(nst_utils.read_weights(tmp_path / "vgg.mat"))
 
 
 @pytest.mark.parametrize("with_top", [False, True])
 def test_published_keras_h5_gives_the_kernels_turned_to_rgb(tmp_path, with_top):
     recipe.write_keras_h5(tmp_path / "vgg.h5", THIN, with_top)
-    same_weights(nst.read_weights(tmp_path / "vgg.h5"))
+    same_weights(nst_utils.read_weights(tmp_path / "vgg.h5"))
 
 
 @pytest.mark.parametrize("save", ["save_weights", "save"])
@@ -42,7 +42,7 @@ def test_h5_written_by_todays_keras_is_read(tmp_path, save):
     for layer, (name, (kernel, bias)) in zip(model.layers[1:], THIN.items(), strict=True):
         layer.set_weights([kernel[:, :, ::-1] if name == "conv1_1" else kernel, bias])
     getattr(model, save)(tmp_path / "vgg.weights.h5")
-    same_weights(nst.read_weights(tmp_path / "vgg.weights.h5"))
+    same_weights(nst_utils.read_weights(tmp_path / "vgg.weights.h5"))
 
 
 def test_imagenet_comes_from_keras_turned_to_rgb(monkeypatch):
@@ -66,7 +66,7 @@ def test_imagenet_comes_from_keras_turned_to_rgb(monkeypatch):
         return Network
 
     monkeypatch.setattr(keras.applications, "VGG19", downloader)
-    same_weights(nst.download_keras_weights())
+    same_weights(nst_utils.download_keras_weights())
 
 
 def test_a_failed_download_is_one_line(monkeypatch):
@@ -75,15 +75,15 @@ def test_a_failed_download_is_one_line(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "VGG19", downloader)
     with pytest.raises(
-        nst.InputError, match=r"^weights imagenet: the download failed \(URL fetch failure.*\); try"
+        nst_utils.InputError, match=r"^weights imagenet: the download failed \(URL fetch failure.*\); try"
     ) as told:
-        nst.load_vgg_model("imagenet")
+        nst_utils.load_vgg_model("imagenet")
     assert "\n" not in str(told.value)
 
 
 def test_random_weights_are_seeded_and_of_vgg19s_shape():
-    weights, again = nst.random_weights(), nst.random_weights()
-    nst.check_vgg19(weights, "random")
+    weights, again = nst_utils.random_weights(), nst_utils.random_weights()
+    nst_utils.check_vgg19(weights, "random")
     assert [kernel.shape for kernel, _ in weights.values()] == [kernel.shape for kernel, _ in recipe.kernels().values()]
     assert all((weights[name][0] == again[name][0]).all() for name in weights)
     assert abs(weights["conv3_2"][0].mean((0, 1, 2))).max() < 1e-6
@@ -93,7 +93,7 @@ def test_random_weights_are_seeded_and_of_vgg19s_shape():
 
 
 def test_model_is_cut_after_the_deepest_layer_asked_for():
-    names = [layer.name for layer in nst.build_model(THIN, ("conv1_1", "conv3_2")).layers]
+    names = [layer.name for layer in nst_utils.build_model(THIN, ("conv1_1", "conv3_2")).layers]
     assert names == ["image", "conv1_1", "conv1_2", "avgpool1", "conv2_1", "conv2_2", "avgpool2", "conv3_1", "conv3_2"]
 
 
@@ -109,8 +109,8 @@ def test_channel_counts_come_from_the_file(thin_model):
 
 
 def test_an_unknown_layer_is_told_with_those_there_are():
-    with pytest.raises(nst.InputError, match="no layer conv9_9: VGG-19 has conv1_1, conv1_2"):
-        nst.build_model(THIN, ("conv9_9",))
+    with pytest.raises(nst_utils.InputError, match="no layer conv9_9: VGG-19 has conv1_1, conv1_2"):
+        nst_utils.build_model(THIN, ("conv9_9",))
 
 
 # --- files that are not VGG-19 ---------------------------------------------------------------------
@@ -167,11 +167,11 @@ WRONG_FILES = {
 def test_a_wrong_file_is_told_in_one_line(tmp_path, make, told):
     path = tmp_path / "weights.mat"
     path.write_bytes(make) if isinstance(make, bytes) else make(path)
-    with pytest.raises(nst.InputError, match=told) as error:
-        nst.load_vgg_model(path)
+    with pytest.raises(nst_utils.InputError, match=told) as error:
+        nst_utils.load_vgg_model(path)
     assert str(error.value).startswith(f"weights {path}: ") and "\n" not in str(error.value)
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(nst.InputError, match=r"cannot be read \(No such file"):
-        nst.load_vgg_model(tmp_path / "nothing.mat")
+    with pytest.raises(nst_utils.InputError, match=r"cannot be read \(No such file"):
+        nst_utils.load_vgg_model(tmp_path / "nothing.mat")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import nst_utils as nst
-import nst_winograd
+import nst.winograd
+import nst_utils
 import recipe
 
 SIZES = [(1, 1), (1, 9), (6, 1), (4, 4), (5, 8), (13, 10), (30, 41)]
@@ -20,14 +20,14 @@ def tensors(height, width, inputs=5, outputs=7):
 @pytest.mark.parametrize("height, width", SIZES)
 def test_it_is_the_convolution(height, width):
     x, kernel, _ = tensors(height, width)
-    ours = nst_winograd.convolve(x[0], nst_winograd.transform_kernels(kernel))
+    ours = nst.winograd.convolve(x[0], nst.winograd.transform_kernels(kernel))
     np.testing.assert_allclose(ours, tf.nn.conv2d(x, kernel, 1, "SAME")[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("height, width", SIZES)
 def test_with_turned_kernels_it_is_the_convolutions_gradient(height, width):
     x, kernel, upstream = tensors(height, width)
-    ours = nst_winograd.convolve(upstream[0], nst_winograd.transform_kernels(kernel), turned=True)
+    ours = nst.winograd.convolve(upstream[0], nst.winograd.transform_kernels(kernel), turned=True)
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = tf.nn.conv2d(x, kernel, 1, "SAME")
@@ -37,25 +37,25 @@ def test_with_turned_kernels_it_is_the_convolutions_gradient(height, width):
 @pytest.mark.parametrize("height, width", [(16, 9), (30, 41), (33, 9), (3, 50)])
 def test_in_blocks_it_is_the_same(monkeypatch, height, width):
     x, kernel, _ = tensors(height, width)
-    kernels, bias = nst_winograd.transform_kernels(kernel), tf.zeros(7)
-    whole = nst_winograd.in_blocks(nst_winograd.forward, [x[0]], kernels, bias, channels=7)
+    kernels, bias = nst.winograd.transform_kernels(kernel), tf.zeros(7)
+    whole = nst.winograd.in_blocks(nst.winograd.forward, [x[0]], kernels, bias, channels=7)
     blocks = []
 
     def forward(x, *parameters, rows=None):
         blocks.append(rows)
-        return nst_winograd.forward(x, *parameters, rows=rows)
+        return nst.winograd.forward(x, *parameters, rows=rows)
 
-    monkeypatch.setattr(nst_winograd, "BLOCK_BYTES", 6_000)
-    in_blocks = nst_winograd.in_blocks(forward, [x[0]], kernels, bias, channels=7)
-    assert len(blocks) > 1 or height <= nst_winograd.TILE
+    monkeypatch.setattr(nst.winograd, "BLOCK_BYTES", 6_000)
+    in_blocks = nst.winograd.in_blocks(forward, [x[0]], kernels, bias, channels=7)
+    assert len(blocks) > 1 or height <= nst.winograd.TILE
     np.testing.assert_allclose(in_blocks, whole, atol=1e-4)
 
 
-@pytest.mark.parametrize("block_bytes", [nst_winograd.BLOCK_BYTES, 20_000])
+@pytest.mark.parametrize("block_bytes", [nst.winograd.BLOCK_BYTES, 20_000])
 def test_a_layer_gives_what_the_convolution_with_relu_gave(monkeypatch, thin_model, block_bytes):
-    monkeypatch.setattr(nst_winograd, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(nst.winograd, "BLOCK_BYTES", block_bytes)
     plain = thin_model.get_layer("conv2_1")
-    layer = nst_winograd.WinogradConv2D(plain)
+    layer = nst.winograd.WinogradConv2D(plain)
     x = tensors(30, 21, inputs=8)[0]
     results = []
     for convolution in (plain, layer):
@@ -68,13 +68,13 @@ def test_a_layer_gives_what_the_convolution_with_relu_gave(monkeypatch, thin_mod
 
 
 def test_only_convolutions_behind_the_first_are_replaced_and_activations_stay(thin_model):
-    fast = nst_winograd.accelerate(thin_model)
+    fast = nst.winograd.accelerate(thin_model)
     assert [layer.name for layer in fast.layers] == [layer.name for layer in thin_model.layers]
     for ours, theirs in zip(fast.layers[1:], thin_model.layers[1:], strict=True):
         is_winograd = theirs.name.startswith("conv") and theirs.name != "conv1_1"
-        assert isinstance(ours, nst_winograd.WinogradConv2D) if is_winograd else ours is theirs
-    assert nst_winograd.accelerate(thin_model) is fast
-    image = nst.reshape_and_normalize_image(recipe.content(height=37, width=50))
+        assert isinstance(ours, nst.winograd.WinogradConv2D) if is_winograd else ours is theirs
+    assert nst.winograd.accelerate(thin_model) is fast
+    image = nst_utils.reshape_and_normalize_image(recipe.content(height=37, width=50))
     ours, theirs = fast(image), thin_model(image)
     assert ours.keys() == theirs.keys()
     for name in theirs:

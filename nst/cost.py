@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-import nst_utils as nst
-import nst_winograd
-from nst_windows import crop, cut_windows, layer_size, share
+import nst.winograd
+import nst_utils
+from nst.windows import crop, cut_windows, layer_size, share
 
 COMPILED_PIXELS = 2_000_000  # pixels times epochs from which it pays to compile Winograd's convolutions
 STYLES_KEPT = 16  # in each frame; the Gram matrices of the paper's layers are 2 MB
@@ -30,8 +30,8 @@ class Terms(NamedTuple):
 
     alpha: float = 10
     beta: float = 40
-    content_layers: tuple = ((nst.CONTENT_LAYER, 1),)
-    style_layers: tuple = nst.STYLE_LAYERS
+    content_layers: tuple = ((nst_utils.CONTENT_LAYER, 1),)
+    style_layers: tuple = nst_utils.STYLE_LAYERS
     tv_weight: float = 0
     normalize_gradients: bool = False  # each layer's gradient to an L1 norm of its weight, as neural-style has it
 
@@ -126,7 +126,7 @@ def vary(picture, weight):
     """The total variation of a picture, and weight times its gradient."""
     with tf.GradientTape() as tape:
         tape.watch(picture)
-        J_tv = nst.total_variation(picture)
+        J_tv = nst_utils.total_variation(picture)
     return J_tv, weight * tape.gradient(J_tv, picture)
 
 
@@ -138,7 +138,7 @@ def choose_network(model, windows, epochs):
     """
     pixels = epochs * sum((w.bottom - w.top) * (w.right - w.left) for w in windows)
     pays = pixels >= COMPILED_PIXELS and not tf.config.list_physical_devices("GPU")
-    return nst_winograd.accelerate(model) if pays else model
+    return nst.winograd.accelerate(model) if pays else model
 
 
 # --- From an image to the costs, and back --------------------------------------------------------------------
@@ -172,15 +172,15 @@ class Frame:
 
         def gram(name, T):
             if T is None:
-                return nst.gram_per_position(seen[name]) * share(seen[name], self.size, name)
-            return nst.guided_gram(seen[name], crop(T, core, name))
+                return nst_utils.gram_per_position(seen[name]) * share(seen[name], self.size, name)
+            return nst_utils.guided_gram(seen[name], crop(T, core, name))
 
         return {region: {name: gram(name, T) for name, T in layers.items()} for region, layers in guides.items()}
 
     def measure(self, seen, core, a_C, guides):
         """The core's part of what the costs are made of."""
         content = {
-            name: nst.compute_content_cost(crop(a, core, name), seen[name]) * share(seen[name], self.size, name)
+            name: nst_utils.compute_content_cost(crop(a, core, name), seen[name]) * share(seen[name], self.size, name)
             for name, a in a_C.items()
         }
         return content, self.gram_matrices(seen, core, guides)
@@ -245,11 +245,11 @@ def judge(measured, styles, weights):
         content, grams_G = measured
         J_content = tf.add_n([weight * content[name] for name, weight in weights.content.items()])
         style_costs = (
-            weight * nst.compute_style_cost(grams_S, grams_G[region], weights.style.items())
+            weight * nst_utils.compute_style_cost(grams_S, grams_G[region], weights.style.items())
             for weight, region, grams_S in styles
         )
         J_style = sum(style_costs, tf.constant(0.0))
-        J = nst.total_cost(J_content, J_style, weights.alpha, weights.beta)
+        J = nst_utils.total_cost(J_content, J_style, weights.alpha, weights.beta)
     # On a coarse scale a region can have vanished from the styles: then nothing pulls there.
     upstream = tape.gradient(J, measured, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return {"total": J, "content": J_content, "style": J_style}, upstream
@@ -338,7 +338,7 @@ def guide_regions(regions, layers):
     """{region: {layer: T}}, nst_utils.guide of each region; where there are none, one region whose T are None."""
     if regions is None:
         return {EVERYWHERE: dict.fromkeys(layers)}
-    return {region: nst.guide(regions == region, layers) for region in np.unique(regions).tolist()}
+    return {region: nst_utils.guide(regions == region, layers) for region in np.unique(regions).tolist()}
 
 
 def add_up(structures):

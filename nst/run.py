@@ -1,6 +1,6 @@
 """The run: paints what a Job asks for.
 
-A Job is made, and checked, by nst_job; nst_main imports this module when there is one: TensorFlow, which
+A Job is made, and checked, by nst.job; nst_main imports this module when there is one: TensorFlow, which
 takes seconds to start, is behind it.
 """
 
@@ -10,20 +10,20 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-import nst_colours
-import nst_cost
-import nst_descent
-import nst_files
-import nst_utils as nst
-from nst_files import RunError
-from nst_record import Record
+import nst.colours
+import nst.cost
+import nst.descent
+import nst.files
+import nst_utils
+from nst.files import RunError
+from nst.record import Record
 
 
 @functools.lru_cache(maxsize=1)
 def load_vgg_model(*what):
     """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
-    nst_cost.frame_of.cache_clear()  # its graphs hold on to the network before
-    return nst.load_vgg_model(*what)
+    nst.cost.frame_of.cache_clear()  # its graphs hold on to the network before
+    return nst_utils.load_vgg_model(*what)
 
 
 def paint(job, stop):
@@ -38,20 +38,20 @@ def paint(job, stop):
     with shortage_told("for the weights; close what else needs it"):
         model = load_vgg_model(job.weights, layers, settings.pooling)
     size = f"{job.content.image.width} x {job.content.image.height}"
-    with nst_files.claimed(job.output), shortage_told(f"with a picture of {size}; lower --image_size"):
+    with nst.files.claimed(job.output), shortage_told(f"with a picture of {size}; lower --image_size"):
         scales = [make_scale(k, job, model) for k in range(settings.scales)]
         if settings.optimizer == "adam":
-            optimizer = nst_descent.adam(settings.learning_rate)
+            optimizer = nst.descent.adam(settings.learning_rate)
         else:
-            optimizer = nst_descent.lbfgs(-nst.MEANS, 255 - nst.MEANS)
+            optimizer = nst.descent.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
         stop.patient = True
         with Record(job, sum(scale.epochs for scale in scales)) as record:
             try:
-                for iterate in nst_descent.descend(scales, optimizer, job.checkpoint):
+                for iterate in nst.descent.descend(scales, optimizer, job.checkpoint):
                     record.add(iterate)
                     if stop.signum:
                         break
-            except nst_descent.Diverged as error:
+            except nst.descent.Diverged as error:
                 record.end_badly(error.picture)
                 step_failed = settings.optimizer == "adam" and error.iteration >= 0
                 lower = "--learning_rate" if step_failed else "--alpha, --beta and --tv_weight"
@@ -85,7 +85,7 @@ def make_scale(k, job, model):
     def arrays(content, *others):
         """The pictures in the colours to paint with, mean-subtracted."""
         images = [np.asarray(picture.image) for picture in (content, *others)]
-        return map(nst.reshape_and_normalize_image, nst_colours.paint_with(settings.preserve_colors, *images))
+        return map(nst_utils.reshape_and_normalize_image, nst.colours.paint_with(settings.preserve_colors, *images))
 
     def start(coarser):
         content = at_scale(job.content)
@@ -94,14 +94,14 @@ def make_scale(k, job, model):
         (C,) = arrays(content)
         if coarser is None:
             noise_ratio = {"content": 0, "random": 1}.get(settings.init, settings.noise_ratio)
-            return nst.generate_noise_image(C, noise_ratio, settings.seed)
-        return nst.generate_finer_image(coarser, C)
+            return nst_utils.generate_noise_image(C, noise_ratio, settings.seed)
+        return nst_utils.generate_finer_image(coarser, C)
 
     def cost():
         content, *styles = map(at_scale, (job.content, *job.styles))
         C, *S = arrays(content, *styles)
         regions, *style_regions = (picture.mask and np.asarray(picture.mask) for picture in (content, *styles))
-        terms = nst_cost.Terms(
+        terms = nst.cost.Terms(
             alpha=settings.alpha,
             beta=settings.beta,
             content_layers=job.content_layers,
@@ -109,7 +109,7 @@ def make_scale(k, job, model):
             tv_weight=settings.tv_weight,
             normalize_gradients=settings.normalize_gradients,
         )
-        styles = list(map(nst_cost.Style, S, job.style_weights, style_regions))
-        return nst_cost.Cost(model, C, styles, terms, epochs, regions)
+        styles = list(map(nst.cost.Style, S, job.style_weights, style_regions))
+        return nst.cost.Cost(model, C, styles, terms, epochs, regions)
 
-    return nst_descent.Scale(epochs, start, cost)
+    return nst.descent.Scale(epochs, start, cost)

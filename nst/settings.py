@@ -1,7 +1,7 @@
 """What can be asked for: the Settings of a run, and how the command line says them.
 
 Each field of Settings is a flag: its type, default, bounds and line of help stand here once, and argparse
-is made from them. What needs a look at a file is checked by nst_job.
+is made from them. What needs a look at a file is checked by nst.job.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import re
 import sys
 import typing
 
-import nst_files
-from nst_files import InputError, reason
+import nst.files
+from nst.files import InputError, reason
 
 MAT = pathlib.Path("pretrained-model", "imagenet-vgg-verydeep-19.mat")
 LONGEST_SIDE = 65500  # libjpeg's limit
@@ -300,7 +300,7 @@ def read_recipe(path):
     except OSError as error:
         raise InputError(f"argument --settings: {path}: cannot be read ({reason(error)})") from error
     try:
-        recipe = json.loads(pathlib.Path(path).read_text("utf-8-sig") if is_text else nst_files.read_comment(path))
+        recipe = json.loads(pathlib.Path(path).read_text("utf-8-sig") if is_text else nst.files.read_comment(path))
         if not (recipe["settings"].keys() <= RECIPE and isinstance(recipe["sha256"], dict)):
             raise ValueError("unknown settings")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

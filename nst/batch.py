@@ -14,10 +14,10 @@ import sys
 import time
 from typing import NamedTuple
 
-import nst_files
-from nst_files import InputError, reason
-from nst_job import prepare
-from nst_settings import FIELDS, Settings, cell_words, parse_settings
+import nst.files
+from nst.files import InputError, reason
+from nst.job import prepare
+from nst.settings import FIELDS, Settings, cell_words, parse_settings
 
 OF_THE_COMMAND = ("batch", "shard", "settings", "resume", "quiet")  # flags that are no row's
 COSTS = ("total", "content", "style", "tv")
@@ -47,7 +47,7 @@ def run(command, argv, stop, import_run):
     rows = rows[shard - 1 :: of]
     name = "batch.csv" if of == 1 else f"batch-{shard}-of-{of}.csv"
     report = Report(pathlib.Path(command.output_dir, name))
-    with nst_files.locked(report.path.parent, f".{name}.lock"):
+    with nst.files.locked(report.path.parent, f".{name}.lock"):
         paint = import_run().paint if rows else None
         report.write()
         try:
@@ -77,9 +77,9 @@ def paint_row(row, title, paint, report, stop):
         report.add(row, "stopped", seconds=time.monotonic() - started)
         raise KeyboardInterrupt(*(interrupt.args or ["before a job's first iteration; --resume goes on"])) from None
     except Exception as error:
-        if isinstance(error, OSError) and not isinstance(error, nst_files.WriteError):
+        if isinstance(error, OSError) and not isinstance(error, nst.files.WriteError):
             raise  # the standard output's
-        known = isinstance(error, InputError | nst_files.RunError | nst_files.WriteError)
+        known = isinstance(error, InputError | nst.files.RunError | nst.files.WriteError)
         message = str(error) if known else f"{type(error).__name__}: {reason(error)}"
         print(f"nst_main.py: error: line {row.line}: {message}", file=sys.stderr)
         report.add(row, "failed", seconds=time.monotonic() - started, message=message)
@@ -181,7 +181,7 @@ class Report:
         )
         try:
             self.write()
-        except nst_files.WriteError as error:  # no reason to lose the jobs too
+        except nst.files.WriteError as error:  # no reason to lose the jobs too
             self.unwritten = True
             print(f"nst_main.py: error: {error}", file=sys.stderr)
 
@@ -190,7 +190,7 @@ class Report:
         table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(self.entries)
-        nst_files.write_text(self.path, text.getvalue())
+        nst.files.write_text(self.path, text.getvalue())
         self.unwritten = False
 
     def notice(self, lines):

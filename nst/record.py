@@ -17,9 +17,9 @@ import tqdm
 from matplotlib.figure import Figure
 from PIL import Image
 
-import nst_colours
-import nst_files
-import nst_utils as nst
+import nst.colours
+import nst.files
+import nst_utils
 
 CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this, and an iteration
 ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
@@ -46,7 +46,7 @@ class Record(contextlib.ExitStack):
 
     def __enter__(self):
         settings = self.settings
-        nst_files.write_text(self.job.output / "settings.json", json.dumps(self.job.recipe, indent=2) + "\n")
+        nst.files.write_text(self.job.output / "settings.json", json.dumps(self.job.recipe, indent=2) + "\n")
         self.saved_at = time.monotonic()
         self.bar = self.enter_context(progress_bar(self.epochs, self.iteration + 1, settings.quiet))
         self.board = self.enter_context(tensorboard(settings.tensorboard)) if settings.tensorboard else None
@@ -85,7 +85,7 @@ class Record(contextlib.ExitStack):
     def end_badly(self, picture):
         """Save the last good picture as the result."""
         if self.state is None:  # nothing of this run has been saved: a checkpoint there is another's, and its result
-            nst_files.remove(self.job.checkpoint_path)
+            nst.files.remove(self.job.checkpoint_path)
         self.save_picture(self.job.result, picture)
 
     @property
@@ -102,19 +102,19 @@ class Record(contextlib.ExitStack):
     def shown(self, picture):
         """The picture G as it is to be seen: with the content's colours, where they are to be kept."""
         if self.settings.preserve_colors == "luminance":
-            content = nst_files.resize_to_long_side(self.job.content.image, max(picture.shape[1:3]))
-            painted = nst_colours.with_colours_of(content, np.asarray(picture)[0] + nst.MEANS)
-            return nst.reshape_and_normalize_image(painted)
+            content = nst.files.resize_to_long_side(self.job.content.image, max(picture.shape[1:3]))
+            painted = nst.colours.with_colours_of(content, np.asarray(picture)[0] + nst_utils.MEANS)
+            return nst_utils.reshape_and_normalize_image(painted)
         return picture
 
     def save_picture(self, path, picture):
         recipe = {**self.job.recipe, "iteration": self.iteration}
-        nst.save_image(path, self.shown(picture), json.dumps(recipe))
+        nst_utils.save_image(path, self.shown(picture), json.dumps(recipe))
 
     def save_checkpoint(self, finished):
         facts = {"identity": json.dumps(self.job.identity), "names": self.names, "history": self.history}
         facts |= {"epochs": self.settings.epochs, "finished": finished, "animation": self.settings.animation}
-        nst_files.write_arrays(self.job.checkpoint_path, {**self.state(), **facts})
+        nst.files.write_arrays(self.job.checkpoint_path, {**self.state(), **facts})
         self.saved_at = time.monotonic()
 
     def write_costs(self):
@@ -123,7 +123,7 @@ class Record(contextlib.ExitStack):
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["iteration", *(f"{name}_cost" for name in self.names)])
         rows.writerows([int(i), *costs] for i, *costs in self.printed())
-        nst_files.write_text(self.job.output / "costs.csv", text.getvalue())
+        nst.files.write_text(self.job.output / "costs.csv", text.getvalue())
 
     def printed(self):
         return [row for row in self.history if row[0] % self.settings.print_every == 0]
@@ -133,11 +133,11 @@ class Record(contextlib.ExitStack):
         saved = [self.job.output / f"{i:.0f}.png" for i, *_ in self.printed() if i < self.iteration]
 
         def frame(picture):
-            return Image.fromarray(nst.to_pixels(self.shown(picture)))
+            return Image.fromarray(nst_utils.to_pixels(self.shown(picture)))
 
         return [
             lambda: frame(start()),
-            *(lambda path=path: nst_files.read_image(path) for path in saved if path.exists()),
+            *(lambda path=path: nst.files.read_image(path) for path in saved if path.exists()),
             lambda: frame(self.picture),
         ]
 
@@ -164,14 +164,14 @@ def tensorboard(folder):
         try:
             yield
         except tf.errors.OpError as error:
-            raise nst_files.WriteError(f"{folder}: cannot be written ({nst_files.reason(error)})") from error
+            raise nst.files.WriteError(f"{folder}: cannot be written ({nst.files.reason(error)})") from error
 
     def write(i, costs, picture):
         with failures_told(), writer.as_default(step=i):
             for name, cost in costs.items():
                 tf.summary.scalar(f"{name}_cost", cost)
             if picture is not None:
-                tf.summary.image("generated_image", nst.to_pixels(picture)[np.newaxis])
+                tf.summary.image("generated_image", nst_utils.to_pixels(picture)[np.newaxis])
 
     with failures_told():
         writer = tf.summary.create_file_writer(folder)
@@ -194,8 +194,8 @@ def draw_curve(path, names, history, comment=""):
     axes.grid(alpha=0.3)
     axes.legend()
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", metadata={nst_files.COMMENT: comment})
-    with nst_files.whole_file(path) as file:
+    figure.savefig(drawn, format="png", metadata={nst.files.COMMENT: comment})
+    with nst.files.whole_file(path) as file:
         file.write(drawn.getbuffer())
 
 
@@ -207,9 +207,9 @@ def write_animation(path, size, frames, comment=""):
     most = int(ANIMATION_SECONDS / FRAME_SECONDS[0])
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
     seconds = float(np.clip(ANIMATION_SECONDS / len(chosen), *FRAME_SECONDS))
-    size = nst_files.size_with_long_side(size, min(max(size), ANIMATION_SIDE))
+    size = nst.files.size_with_long_side(size, min(max(size), ANIMATION_SIDE))
     pictures = (frames[i]().resize(size, Image.Resampling.LANCZOS) for i in chosen)
-    with nst_files.whole_path(path) as part:
+    with nst.files.whole_path(path) as part:
         write = {".gif": write_gif, ".mp4": write_mp4}[path.suffix]
         write(part, size, pictures, len(chosen), seconds, comment)
 

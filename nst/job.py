@@ -19,11 +19,11 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageOps
 
-import nst_files
-from nst_files import InputError, RunError
-from nst_settings import LONGEST_SIDE, MAT, RECIPE, Settings, read_recipe
+import nst.files
+from nst.files import InputError, RunError
+from nst.settings import LONGEST_SIDE, MAT, RECIPE, Settings, read_recipe
 
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).resolve().parent.parent
 PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
 FILES = (*PICTURES, "weights")  # the settings that name files
 CHECKPOINT = "checkpoint.npz"  # in the output folder
@@ -40,13 +40,13 @@ class Picture(NamedTuple):
     mask: Image.Image | None = None
 
     def resized(self, long_side):
-        image = nst_files.resize_to_long_side(self.image, long_side)
+        image = nst.files.resize_to_long_side(self.image, long_side)
         return Picture(image, self.mask and self.mask.resize(image.size, Image.Resampling.NEAREST))
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A run that has been checked: what nst_run needs to paint one picture."""
+    """A run that has been checked: what nst.run needs to paint one picture."""
 
     settings: Settings
     content: Picture  # at the size of the result
@@ -163,8 +163,8 @@ def find_image(name):
 
 def open_pictures(settings):
     """The content in its frame, and the styles at style_scale times its long side, as Pictures with their masks."""
-    content = nst_files.read_image(find_image(settings.content_image_filename))
-    styles = [nst_files.read_image(find_image(name)) for name in settings.style_image_filename]
+    content = nst.files.read_image(find_image(settings.content_image_filename))
+    styles = [nst.files.read_image(find_image(name)) for name in settings.style_image_filename]
     content_mask = open_mask(settings.content_mask, content)
     mask_names = settings.style_mask or ("",) * len(styles)
     style_masks = [open_mask(name, style) for name, style in zip(mask_names, styles, strict=True)]
@@ -188,10 +188,10 @@ def open_pictures(settings):
 
 
 def check_size(what, image, long_side):
-    width, height = nst_files.size_with_long_side(image.size, long_side)
-    if width * height > nst_files.MOST_PIXELS or long_side > LONGEST_SIDE:
+    width, height = nst.files.size_with_long_side(image.size, long_side)
+    if width * height > nst.files.MOST_PIXELS or long_side > LONGEST_SIDE:
         raise InputError(
-            f"argument {what} of {width} x {height} is over the {nst_files.MOST_PIXELS:,} pixels,"
+            f"argument {what} of {width} x {height} is over the {nst.files.MOST_PIXELS:,} pixels,"
             f" or {LONGEST_SIDE:,} a side, that can be written and read again; ask for less"
         )
 
@@ -200,7 +200,7 @@ def open_mask(name, picture):
     """The mask of a picture as a Pillow image in grey; None for no name."""
     if not name:
         return None
-    mask = nst_files.read_image(find_image(name)).convert("L")
+    mask = nst.files.read_image(find_image(name)).convert("L")
     stretch = mask.width * picture.height / (mask.height * picture.width)
     if not 0.98 < stretch < 1.02:
         sizes = " and ".join(f"{image.width} x {image.height}" for image in (mask, picture))
@@ -239,7 +239,7 @@ def match_regions(settings, content_mask, style_masks):
 def open_init(settings, content, styles):
     """The picture to start from, cut to fill the content's frame; None where the start is content or noise."""
     if settings.init_image:
-        image = nst_files.read_image(find_image(settings.init_image))
+        image = nst.files.read_image(find_image(settings.init_image))
     elif settings.init == "style":
         image = styles[0].image
     else:
@@ -264,7 +264,7 @@ def identify(settings):
     }
 
     def digest(name):
-        return nst_files.sha256(find_image(name)) if name else ""
+        return nst.files.sha256(find_image(name)) if name else ""
 
     for field in PICTURES:
         names = identity[field]
@@ -272,7 +272,7 @@ def identify(settings):
     if settings.scales > 1:
         identity["epochs"] = settings.epochs  # they divide the work between the scales
     weights = find_weights(settings.weights)
-    identity["weights"] = weights if weights in ("random", "imagenet") else nst_files.sha256(weights)
+    identity["weights"] = weights if weights in ("random", "imagenet") else nst.files.sha256(weights)
     return json.loads(json.dumps(identity))
 
 
@@ -314,7 +314,7 @@ def find_checkpoint(path, identity, epochs):
     """The checkpoint of --resume, or None where there is none. Raises InputError where it is another run's."""
     if not os.path.exists(path):  # noqa: PTH110 (Path's own can raise)
         return None
-    checkpoint = nst_files.read_arrays(path)
+    checkpoint = nst.files.read_arrays(path)
     if "identity" not in checkpoint:
         raise InputError(f"{path}: not a checkpoint of this program; remove it")
     made_with = json.loads(str(checkpoint["identity"]))
