@@ -161,6 +161,13 @@ def resize_to_long_side(image, long_side):
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
+def locate(name, folder):
+    """The path of a file: a bare name is looked for in the folder, then as a path."""
+    kept = folder / name
+    is_kept = pathlib.Path(name).name == name and os.path.isfile(kept)  # noqa: PTH113 (Path's own can raise)
+    return kept if is_kept else pathlib.Path(name)
+
+
 def sha256(path):
     """The SHA-256 of a file, in hexadecimal. Raises InputError where it cannot be read."""
     try:

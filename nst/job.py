@@ -20,17 +20,18 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import nst.files
+import nst.weights
 from nst.files import InputError, RunError
-from nst.settings import LONGEST_SIDE, MAT, RECIPE, Settings, read_recipe
+from nst.settings import LONGEST_SIDE, RECIPE, Settings, read_recipe
 
-HERE = pathlib.Path(__file__).resolve().parent.parent
+IMAGES = pathlib.Path(__file__).resolve().parent.parent / "images"
 PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
 FILES = (*PICTURES, "weights")  # the settings that name files
 CHECKPOINT = "checkpoint.npz"  # in the output folder
 MOST_REGIONS = 16  # of a mask; a mask with more grey values has been smoothed or compressed
-NO_WEIGHTS = """\
-nst_main.py: no {}: painting with random weights, which carry colour and texture;
-nst_main.py: for trained weights put that file there (README, Trained weights) or use --weights imagenet"""
+NO_WEIGHTS = f"""\
+nst_main.py: no trained weights: painting with random ones, which give colours and fine texture but no strokes;
+nst_main.py: {nst.weights.HED_INSTALL}, or put a file into pretrained-model/ (README, Trained weights)"""
 
 
 class Picture(NamedTuple):
@@ -52,7 +53,7 @@ class Job:
     content: Picture  # at the size of the result
     styles: tuple  # of Pictures, at their size beside it
     init: Picture | None  # where to start, at the content's size, if it is neither the content nor noise
-    weights: str  # what load_vgg_model is to load
+    weights: nst.weights.Source
     identity: dict  # all that the result hangs on
     checkpoint: dict | None  # to go on from
     notices: tuple  # lines that the user should read before it begins
@@ -94,9 +95,8 @@ class Job:
     def recipe(self):
         """What it takes to run it again, of JSON's types: settings, SHA-256 of the files, versions."""
         settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name in RECIPE}
-        if self.weights == "random":
-            settings["weights"] = "random"  # whatever lies in pretrained-model/ then
-        named = [name for name in FILES if self.identity[name] and self.identity[name] not in ("random", "imagenet")]
+        settings["weights"] = str(self.weights.name)  # whatever there is to be found then
+        named = [name for name in FILES if self.identity[name] and self.identity[name] not in nst.weights.WORDS]
         digests = {name: self.identity[name] for name in named}
         return {"settings": settings, "sha256": digests, "versions": versions()}
 
@@ -137,14 +137,14 @@ def prepare(settings):
 def check(settings):
     content, styles = open_pictures(settings)
     init = open_init(settings, content, styles)
-    identity = identify(settings)
+    weights = nst.weights.find(settings.weights)
+    identity = identify(settings, weights)
     if settings.settings:
         check_files(settings, identity)
     check_tools(settings)
-    weights = find_weights(settings.weights)
     checkpoint, notices = None, ()
-    if weights == "random" and not settings.weights:
-        notices = (NO_WEIGHTS.format(MAT),)
+    if weights.name == "random" and not settings.weights:
+        notices = (NO_WEIGHTS,)
     if settings.resume:
         path = pathlib.Path(settings.output_dir, CHECKPOINT)
         checkpoint = find_checkpoint(path, identity, settings.epochs)
@@ -155,10 +155,8 @@ def check(settings):
 
 
 def find_image(name):
-    """The path of a picture: a bare name is looked for in images/ beside this file, then as a path."""
-    shipped = HERE / "images" / name
-    is_shipped = pathlib.Path(name).name == name and os.path.isfile(shipped)  # noqa: PTH113 (Path's own can raise)
-    return shipped if is_shipped else pathlib.Path(name)
+    """The path of a picture: a bare name is looked for in images/, then as a path."""
+    return nst.files.locate(name, IMAGES)
 
 
 def open_pictures(settings):
@@ -250,12 +248,7 @@ def open_init(settings, content, styles):
 # --- Weights, and what a run hangs on ---------------------------------------------------------------
 
 
-def find_weights(name):
-    """What load_vgg_model is to load: what was asked for, else the file in its place, else random weights."""
-    return name or (str(HERE / MAT) if (HERE / MAT).is_file() else "random")
-
-
-def identify(settings):
+def identify(settings, weights):
     """All that the result hangs on, as {setting: value} of JSON's types, pictures and weights by their SHA-256."""
     identity = {
         field.name: getattr(settings, field.name)
@@ -271,8 +264,7 @@ def identify(settings):
         identity[field] = digest(names) if isinstance(names, str) else [digest(name) for name in names]
     if settings.scales > 1:
         identity["epochs"] = settings.epochs  # they divide the work between the scales
-    weights = find_weights(settings.weights)
-    identity["weights"] = weights if weights in ("random", "imagenet") else nst.files.sha256(weights)
+    identity["weights"] = weights.sha256 or weights.name
     return json.loads(json.dumps(identity))
 
 
@@ -335,6 +327,8 @@ def find_checkpoint(path, identity, epochs):
 
 def as_told(name, value):
     """A value of an identity in words that a user knows."""
-    if name in FILES and value not in ("random", "imagenet"):
+    if value == nst.weights.HED_SHA256:
+        return "hed"
+    if name in FILES and value not in nst.weights.WORDS:
         return "a file" if value else "none"
     return value

@@ -36,7 +36,7 @@ def paint(job, stop):
     settings = job.settings
     layers = tuple(name for name, _ in (*job.content_layers, *job.style_layers))
     with shortage_told("for the weights; close what else needs it"):
-        model = load_vgg_model(job.weights, layers, settings.pooling)
+        model = load_vgg_model(job.weights.name, layers, settings.pooling)
     size = f"{job.content.image.width} x {job.content.image.height}"
     with nst.files.claimed(job.output), shortage_told(f"with a picture of {size}; lower --image_size"):
         scales = [make_scale(k, job, model) for k in range(settings.scales)]
@@ -46,6 +46,7 @@ def paint(job, stop):
             optimizer = nst.descent.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
         stop.patient = True
         with Record(job, sum(scale.epochs for scale in scales)) as record:
+            record.say(f"Painting with {model.name}, weights: {job.weights.name}")
             try:
                 for iterate in nst.descent.descend(scales, optimizer, job.checkpoint):
                     record.add(iterate)

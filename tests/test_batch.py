@@ -14,6 +14,7 @@ from PIL import Image
 import nst.files
 import nst.job
 import nst.run
+import nst.weights
 import nst_main
 import nst_utils
 from conftest import ROOT
@@ -98,10 +99,11 @@ def test_the_network_is_loaded_once(batch, monkeypatch):
 
 
 def test_random_weights_are_told_once(batch, tmp_path, monkeypatch):
-    monkeypatch.setattr(nst.job, "MAT", pathlib.Path("none.mat"))
+    monkeypatch.setattr(nst.weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(nst.weights, "installed", lambda: None)
     text = "output_dir\noutput/first\noutput/second\noutput/third\n"
     flags = ("--weights", "", "--content_layers", "conv1_1", "--style_layers", "conv1_1", "--epochs", 1)
-    told = nst.job.NO_WEIGHTS.format("none.mat") + "\n"
+    told = nst.job.NO_WEIGHTS + "\n"
     assert batch(text, *flags)[0::2] == (0, told)
     shutil.rmtree(tmp_path / "output" / "second")
     shutil.rmtree(tmp_path / "output" / "third")

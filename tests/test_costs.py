@@ -6,6 +6,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 import nst.cost
+import nst.weights
 import nst_utils
 import recipe
 
@@ -89,7 +90,7 @@ def pool(a):
 def activations(weights, picture):
     """{layer: (n_H, n_W, n_C)} by scipy.ndimage's correlation, channel by channel."""
     a, out = picture.astype(float), {}
-    for name in nst_utils.CONVOLUTIONS[:13]:
+    for name in nst.weights.VGG19.convolutions[:13]:
         if name.endswith("_1") and name != "conv1_1":
             a = pool(a)
         kernel, bias = weights[name]

@@ -28,7 +28,10 @@ import recipe
 def test_a_pipe_gets_plain_lines_alone(paint):
     run = paint("--epochs", 3)
     iteration = r"Iteration [02] :\ntotal cost = \S+\ncontent cost = \S+\nstyle cost = \S+\n"
-    assert re.fullmatch(rf"({iteration}){{2}}Painted output/generated_image.jpg\n", run.stdout)
+    assert re.fullmatch(
+        rf"Painting with VGG-19, weights: .*thin.mat\n({iteration}){{2}}Painted output/generated_image.jpg\n",
+        run.stdout,
+    )
     assert run.stderr == ""
 
 
