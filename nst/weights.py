@@ -207,11 +207,6 @@ def read_keras_h5(path):
     """
     import h5py
 
-    def numbered(layers, count):
-        """[kernel, bias] of each of the convolutions in a group of Keras 3's."""
-        groups = (layers[f"conv2d_{i}" if i else "conv2d"]["vars"] for i in range(count))
-        return [[variables["0"][()], variables["1"][()]] for variables in groups]
-
     with h5py.File(path) as file:
         file = file.get("model_weights", file)  # a whole saved model keeps its weights one group lower
         if "layer_names" in file.attrs:
@@ -224,9 +219,10 @@ def read_keras_h5(path):
         if not all("layers" in block for block in blocks):
             raise InputError(f"weights {path}: an HDF5 file without Keras layers; use Keras' VGG-19 .h5")
         pairs = []
-        for block in blocks:
-            count = sum(name.startswith("conv2d") for name in block["layers"])
-            pairs += numbered(block["layers"], count)
+        for layers in (block["layers"] for block in blocks):
+            for i in range(sum(name.startswith("conv2d") for name in layers)):
+                variables = layers[f"conv2d_{i}" if i else "conv2d"]["vars"]
+                pairs.append([variables["0"][()], variables["1"][()]])
     network = {len(network.convolutions): network for network in NETWORKS}.get(len(pairs))
     if network is None:
         raise InputError(f"weights {path}: not VGG-16 or VGG-19 but {len(pairs)} convolutions; {USE}")
@@ -258,7 +254,7 @@ def read_safetensors(path):
 
     Kernels are (out, in, 3, 3) there. conv1_1 takes in what turns our pixels into those that it was trained on:
     (p + MEANS) / 255, less TORCH_MEANS, divided by TORCH_DEVIATIONS. (At the picture's very edge the padding then
-    is MEANS, which is 0.2 of a level from torchvision's.)
+    is MEANS, at most half a grey level from torchvision's.)
     """
     import safetensors
 
