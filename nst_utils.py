@@ -6,6 +6,7 @@ no flags, prints nothing and chooses no folder.
     [Gatys]     Gatys, Ecker & Bethge 2015, A Neural Algorithm of Artistic Style, arXiv 1508.06576
     [Mahendran] Mahendran & Vedaldi 2015, Understanding Deep Image Representations by Inverting
                 Them, arXiv 1412.0035
+    [Novak]     Novak & Nikulin 2016, Improving the Neural Algorithm of Artistic Style, arXiv 1605.04603
     [Guided]    Gatys, Ecker, Bethge, Hertzmann & Shechtman 2017, Controlling Perceptual Factors in
                 Neural Style Transfer, arXiv 1611.07865
 
@@ -73,17 +74,26 @@ def save_image(path, image, comment=""):
 # --- The model ------------------------------------------------------------------------------------
 
 
-def load_vgg_model(path, layers=(CONTENT_LAYER, *(name for name, _ in STYLE_LAYERS)), pooling="avg"):
+def load_vgg_model(path, layers=(CONTENT_LAYER, *(name for name, _ in STYLE_LAYERS)), pooling="avg", padding="zeros"):
     """The VGG of a weights file with average (or "max") pooling, frozen, cut after the deepest of the layers.
+
+    With the padding "replicate" a convolution sees the edge of what it is given go on where "zeros" has nothing.
 
     path is a file of MatConvNet, Keras or torchvision, or one of the words 'hed', 'imagenet' and 'random' (see
     nst.weights). The model maps (1, n_H, n_W, 3) to a dict of the named layers' activations. Raises InputError
     for anything that does not hold a VGG-16 or VGG-19, and for layers that it does not have.
     """
-    return build_model(nst.weights.load(path), layers, pooling)
+    return build_model(nst.weights.load(path), layers, pooling, padding)
 
 
-def build_model(weights, layers, pooling="avg"):
+class ReplicatePadding2D(keras.layers.Layer):
+    """(1, n_H, n_W, n_C) -> (1, n_H + 2, n_W + 2, n_C), its edge once more on each side."""
+
+    def call(self, inputs):
+        return tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+
+
+def build_model(weights, layers, pooling="avg", padding="zeros"):
     """The Keras model of load_vgg_model from weights, {name: (kernel, bias)}; channels are the kernels'."""
     network = nst.weights.network_of(weights)
     # VGG was trained with the maximum; the average gives better looking results [Gatys, section 2].
@@ -94,10 +104,12 @@ def build_model(weights, layers, pooling="avg"):
         block, i = name.removeprefix("conv").split("_")
         if i == "1" and block != "1":
             x = Pooling(2, padding="same", name=f"{pooling}pool{int(block) - 1}")(x)
+        if padding == "replicate":
+            x = ReplicatePadding2D(name=f"{name}_padding")(x)
         convolution = keras.layers.Conv2D(
             weights[name][0].shape[-1],
             3,
-            padding="same",
+            padding={"zeros": "same", "replicate": "valid"}[padding],
             activation="relu",
             name=name,
             kernel_initializer="zeros",  # set_weights follows; drawing 20 million numbers first takes time
@@ -141,12 +153,22 @@ def gram_per_position(a):
     return correlate(F) / tf.cast(tf.shape(F)[0], F.dtype)
 
 
+def mean_per_position(a):
+    """The mean (n_C,) of an activation (1, n_H, n_W, n_C)."""
+    return tf.reduce_mean(a, (0, 1, 2))
+
+
 def guided_gram(a, T):
     """The Gram matrix of an activation (1, n_H, n_W, n_C) in one region [Guided, spatial control].
 
     T is guide()'s (1, n_H, n_W, 1) for the layer. A region that is the whole picture gives gram_per_position.
     """
     return correlate(tf.reshape(a * T, (-1, a.shape[-1])))
+
+
+def guided_mean(a, T):
+    """The mean (n_C,) of an activation (1, n_H, n_W, n_C) in one region, T being guided_gram's."""
+    return tf.reduce_sum(a * tf.square(T), (0, 1, 2))
 
 
 def guide(region, layers):
@@ -177,12 +199,28 @@ def compare_grams(G_S, G_G):
     return tf.reduce_sum(tf.square(G_S - G_G)) / (4.0 * G_G.shape[0] ** 2)
 
 
-def compute_style_cost(grams_S, grams_G, style_layers=STYLE_LAYERS):
+def compare_moments(moments_S, moments_G):
+    """mean((m_S - m_G)^2) + sum((Sigma_S - Sigma_G)^2) / (4 n_C^2): mean and covariance of activations, each apart.
+
+    Both are pairs of (Gram matrix per position (n_C, n_C), mean (n_C,)). A Gram matrix is Sigma + m m^T: the
+    larger of the two hides the other there, for which [Novak] take a constant off the activations.
+    """
+    (G_S, m_S), (G_G, m_G) = moments_S, moments_G
+    Sigma_S, Sigma_G = G_S - tf.tensordot(m_S, m_S, 0), G_G - tf.tensordot(m_G, m_G, 0)
+    return tf.reduce_mean(tf.square(m_S - m_G)) + compare_grams(Sigma_S, Sigma_G)
+
+
+COMPARE = {"gram": compare_grams, "moments": compare_moments}  # by --style_cost
+
+
+def compute_style_cost(seen_S, seen_G, style_layers=STYLE_LAYERS, style_cost="gram"):
     """J_style, the weighted sum of the layers' style costs [Gatys, equation 5].
 
-    grams_S and grams_G are {layer: Gram matrix per position}, style_layers pairs of (layer, weight).
+    seen_S and seen_G are {layer: Gram matrix per position}, or with the style_cost "moments" {layer: pair}
+    as compare_moments takes them; style_layers are pairs of (layer, weight).
     """
-    return tf.add_n([weight * compare_grams(grams_S[name], grams_G[name]) for name, weight in style_layers])
+    compare = COMPARE[style_cost]
+    return tf.add_n([weight * compare(seen_S[name], seen_G[name]) for name, weight in style_layers])
 
 
 def total_variation(image):

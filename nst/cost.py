@@ -1,12 +1,15 @@
 """The cost of a picture and its gradient, for pictures of any size and as quickly as they are to be had.
 
 A Cost is the function that the descent goes down. The formulas are nst_utils'; what is decided here is how
-the network sees a picture: whole or in windows, and with which convolutions.
+the network sees a picture: at which sizes, whole or in windows, and with which convolutions.
 
 Both costs are means over positions (a Gram matrix per position is one too), so a large picture can go
 through the network in windows: a first pass adds up what the costs are made of, a second sends their
 gradient back, window by window. What comes out is what the whole picture would have given, but for
 rounding; memory is that of one window.
+
+    [Snelgrove]  Snelgrove 2017, High-Resolution Multi-Scale Neural Texture Synthesis, SIGGRAPH Asia
+                 Technical Briefs
 """
 
 import functools
@@ -34,6 +37,8 @@ class Terms(NamedTuple):
     style_layers: tuple = nst_utils.STYLE_LAYERS
     tv_weight: float = 0
     normalize_gradients: bool = False  # each layer's gradient to an L1 norm of its weight, as neural-style has it
+    style_cost: str = "gram"  # or "moments", see nst_utils.COMPARE
+    style_octaves: int = 1  # sizes at which the style is compared: G's own, half of it, ...
 
 
 class Style(NamedTuple):
@@ -52,44 +57,86 @@ class Cost:
     stands in a region of G is compared to the styles' regions of the same number alone. In each region the
     weights of the styles that have it are normalized to 1. With a tv_weight there is a cost "tv" too.
 
-    What the costs aim at, a_C and the Gram matrices of S, is computed once, here; each call, of which
-    about epochs are expected, runs the network once forward (where G is seen in windows twice, and a
-    third time to normalize gradients) and once back. With gradient=False it runs forward once, and gives
-    None for the gradient.
+    J_style is the mean over octaves: of G and the styles, and of both shrunk by averages of 2 x 2, once and
+    again [Snelgrove]. What a coarse scale has painted is held to the style so while finer ones are painted.
+
+    What the costs aim at is computed once, here. With gradient=False a call gives None for the gradient.
     """
 
     def __init__(self, model, content, styles, terms, epochs, regions=None):
-        size = content.shape[1:3]
-        self.terms, self.windows = terms, cut_windows(size, model)
-        self.frame = frame_of(choose_network(model, self.windows, epochs), size)
-        style_layers = [name for name, _ in terms.style_layers]
-        self.a_C = see_content(self.frame, content, self.windows, tuple(name for name, _ in terms.content_layers))
-        self.guides = guide_regions(regions, style_layers)
-        self.styles = list(see_styles(model, styles, style_layers, regions))
-        # As tensors: the graph that is traced for one weight serves the others.
-        self.weights = tf.nest.map_structure(
-            lambda number: tf.constant(number, "float32"),
-            Weights(terms.alpha, terms.beta, dict(terms.content_layers), dict(terms.style_layers)),
-        )
+        self.terms, self.octaves = terms, []
+        terms = terms._replace(beta=terms.beta / terms.style_octaves)
+        while True:
+            self.octaves.append(Octave(model, content, styles, terms, epochs, regions))
+            if len(self.octaves) == terms.style_octaves:
+                break
+            content, terms = halve(content), terms._replace(content_layers=())
+            styles = [Style(halve(S), weight, halve_regions(of_S)) for S, weight, of_S in styles]
+            regions = halve_regions(regions)
 
     def __call__(self, picture, gradient=True):
-        whole = len(self.windows) == 1
-        costs, dJ = (self.evaluate_whole if whole else self.evaluate_in_windows)(picture, gradient)
+        with tf.GradientTape() as tape:
+            tape.watch(picture)
+            pictures = [picture]
+            while len(pictures) < len(self.octaves):
+                pictures.append(halve(pictures[-1]))
+        (costs, dJ), *smaller = (octave(G, gradient) for octave, G in zip(self.octaves, pictures, strict=True))
+        if smaller:
+            J = tf.add_n([costs["total"], *(others["total"] for others, _ in smaller)])
+            J_style = tf.add_n([costs["style"], *(others["style"] for others, _ in smaller)]) / len(pictures)
+            costs = {**costs, "total": J, "style": J_style}
+        if smaller and gradient:
+            dJ = dJ + tape.gradient(pictures[1:], picture, [tf.convert_to_tensor(d) for _, d in smaller])
         if self.terms.tv_weight:
             J_tv, tv_gradient = vary(picture, tf.constant(self.terms.tv_weight, "float32"))
             costs = {**costs, "total": costs["total"] + self.terms.tv_weight * J_tv, "tv": J_tv}
             dJ = dJ + tv_gradient if gradient else None
         return costs, dJ
 
+
+def halve(image):
+    """(1, n_H, n_W, 3) -> (1, n_H / 2, n_W / 2, 3), rounded up, by averages of 2 x 2."""
+    return tf.nn.avg_pool2d(image, 2, 2, "SAME")
+
+
+def halve_regions(regions):
+    return None if regions is None else regions[::2, ::2]
+
+
+class Octave:
+    """The cost, without total variation, of one size of a picture: called and made as a Cost is.
+
+    Each call, of which about epochs are expected, runs the network once forward (where G is seen in windows
+    twice, and a third time to normalize gradients) and once back; with gradient=False once forward.
+    """
+
+    def __init__(self, model, content, styles, terms, epochs, regions):
+        size = tuple(content.shape[1:3])
+        self.terms, self.windows = terms, cut_windows(size, model)
+        self.frame = frame_of(choose_network(model, self.windows, epochs), size, terms.style_cost)
+        style_layers = [name for name, _ in terms.style_layers]
+        self.a_C = see_content(self.frame, content, self.windows, tuple(name for name, _ in terms.content_layers))
+        self.guides = guide_regions(regions, style_layers)
+        self.styles = list(see_styles(model, styles, style_layers, regions, terms.style_cost))
+        # As tensors: the graph that is traced for one weight serves the others.
+        self.weights = tf.nest.map_structure(
+            lambda number: tf.constant(number, "float32"),
+            Weights(terms.alpha, terms.beta, dict(terms.content_layers), dict(terms.style_layers)),
+        )
+
+    def __call__(self, picture, gradient):
+        whole = len(self.windows) == 1
+        return (self.evaluate_whole if whole else self.evaluate_in_windows)(picture, gradient)
+
     def evaluate_whole(self, picture, gradient):
-        """(costs, gradient) without total variation."""
+        """(costs, gradient of J or None)."""
         frame, aims = self.frame, (self.a_C, self.guides)
         if gradient:
             return frame.evaluate(picture, *aims, self.styles, self.weights, self.terms.normalize_gradients)
         # Once in a run: look() has a graph already, for a tensor, which is sooner run than another one traced.
         picture = tf.convert_to_tensor(picture)
         measured = frame.measure(frame.look(picture, frame.whole), frame.whole, *aims)
-        return judge(measured, self.styles, self.weights)[0], None
+        return judge(measured, self.styles, self.weights, frame.style_cost)[0], None
 
     def evaluate_in_windows(self, picture, gradient):
         """The same, window by window."""
@@ -100,7 +147,7 @@ class Cost:
             return w.of(picture), tf.constant(w.core), w.of_layers(self.a_C), guides
 
         measured = add_up(frame.measure_window(*parts(w)) for w in self.windows)
-        costs, upstream = judge(measured, self.styles, self.weights)
+        costs, upstream = judge(measured, self.styles, self.weights, frame.style_cost)
         if not gradient:
             return costs, None
         if self.terms.normalize_gradients:
@@ -148,14 +195,14 @@ class Frame:
     """How a network sees pictures of one size, whole or in windows: graphs, traced once for all such pictures.
 
     image is a window's, core what counts of it; a_C and guides are the window's as well. "measured" is what
-    the costs are made of: ({layer: content cost}, {region: {layer: Gram matrix}}), and "upstream" the
-    gradient of J with respect to that.
+    the costs are made of: ({layer: content cost}, {region: {layer: what the style cost compares}}), and
+    "upstream" the gradient of J with respect to that.
     """
 
-    def __init__(self, network, size):
-        self.network, self.size = network, size
+    def __init__(self, network, size, style_cost):
+        self.network, self.size, self.style_cost = network, size, style_cost
         self.whole = 0, size[0], 0, size[1]  # the core of a picture that is seen whole
-        self.grams = {}  # of the last styles of this size, see_style's
+        self.styles = {}  # the last ones of this size, see_style's
 
     def see(self, image, core):
         """{layer: activation} of the core, as a part of other graphs."""
@@ -167,15 +214,24 @@ class Frame:
         seen = self.see(image, core)
         return {name: seen[name] for name in layers or seen}
 
-    def gram_matrices(self, seen, core, guides):
-        """{region: {layer: the core's part of the picture's Gram matrix per position}}."""
+    def see_style(self, seen, core, guides):
+        """{region: {layer: the core's part of the picture's Gram matrix per position, and of its mean if wanted}}."""
 
-        def gram(name, T):
+        def gram_and_mean(name, T):
+            a = seen[name]
             if T is None:
-                return nst_utils.gram_per_position(seen[name]) * share(seen[name], self.size, name)
-            return nst_utils.guided_gram(seen[name], crop(T, core, name))
+                part = share(a, self.size, name)
+                yield nst_utils.gram_per_position(a) * part
+                yield nst_utils.mean_per_position(a) * part
+            else:
+                T = crop(T, core, name)
+                yield nst_utils.guided_gram(a, T)
+                yield nst_utils.guided_mean(a, T)
 
-        return {region: {name: gram(name, T) for name, T in layers.items()} for region, layers in guides.items()}
+        def style(name, T):
+            return tuple(gram_and_mean(name, T)) if self.style_cost == "moments" else next(gram_and_mean(name, T))
+
+        return {region: {name: style(name, T) for name, T in layers.items()} for region, layers in guides.items()}
 
     def measure(self, seen, core, a_C, guides):
         """The core's part of what the costs are made of."""
@@ -183,7 +239,7 @@ class Frame:
             name: nst_utils.compute_content_cost(crop(a, core, name), seen[name]) * share(seen[name], self.size, name)
             for name, a in a_C.items()
         }
-        return content, self.gram_matrices(seen, core, guides)
+        return content, self.see_style(seen, core, guides)
 
     @tf.function(autograph=False)
     def evaluate(self, picture, a_C, guides, styles, weights, normalize):
@@ -193,7 +249,7 @@ class Frame:
             tape.watch(picture)
             seen = self.see(picture, core)
             measured = self.measure(seen, core, a_C, guides)
-        costs, upstream = judge(measured, styles, weights)
+        costs, upstream = judge(measured, styles, weights, self.style_cost)
         if normalize:
             upstream = normalized(upstream, self.gradient_norms(seen, core, a_C, guides, upstream), weights)
         return costs, tape.gradient(measured, picture, upstream)
@@ -214,19 +270,19 @@ class Frame:
         """({layer: L1 norm of its content cost's gradient with respect to its activation}, the same of styles)."""
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(seen)
-            content, grams = self.measure(seen, core, a_C, guides)
+            content, style = self.measure(seen, core, a_C, guides)
 
         def norm(name, measured, upstream):
             return tf.reduce_sum(tf.abs(tape.gradient(measured, seen[name], upstream)))
 
-        def of_regions(grams, name):
-            return [grams[region][name] for region in guides]
+        def of_regions(style, name):
+            return [style[region][name] for region in guides]
 
-        content_upstream, grams_upstream = upstream
+        content_upstream, style_upstream = upstream
         style_layers = next(iter(guides.values()))
         return (
             {name: norm(name, content[name], content_upstream[name]) for name in content},
-            {name: norm(name, of_regions(grams, name), of_regions(grams_upstream, name)) for name in style_layers},
+            {name: norm(name, of_regions(style, name), of_regions(style_upstream, name)) for name in style_layers},
         )
 
     @tf.function(autograph=False)
@@ -238,15 +294,15 @@ class Frame:
 frame_of = functools.lru_cache(maxsize=16)(Frame)
 
 
-def judge(measured, styles, weights):
+def judge(measured, styles, weights, style_cost):
     """(costs, upstream) of what was measured in the whole picture; styles are see_styles'."""
     with tf.GradientTape() as tape:
         tape.watch(measured)
-        content, grams_G = measured
-        J_content = tf.add_n([weight * content[name] for name, weight in weights.content.items()])
+        content, seen_G = measured
+        J_content = sum((weight * content[name] for name, weight in weights.content.items()), tf.constant(0.0))
         style_costs = (
-            weight * nst_utils.compute_style_cost(grams_S, grams_G[region], weights.style.items())
-            for weight, region, grams_S in styles
+            weight * nst_utils.compute_style_cost(seen_S, seen_G[region], weights.style.items(), style_cost)
+            for weight, region, seen_S in styles
         )
         J_style = sum(style_costs, tf.constant(0.0))
         J = nst_utils.total_cost(J_content, J_style, weights.alpha, weights.beta)
@@ -257,16 +313,18 @@ def judge(measured, styles, weights):
 
 def normalized(upstream, norms, weights):
     """Upstream with which the norm of each layer's gradient is its weight, times alpha or beta."""
-    (content, grams), (content_norms, style_norms) = upstream, norms
+    (content, style), (content_norms, style_norms) = upstream, norms
 
     def scaled(gradients, norms, layer_weights, weight):
+        factors = {name: tf.math.divide_no_nan(weight * layer_weights[name], norms[name]) for name in gradients}
         return {
-            name: d * tf.math.divide_no_nan(weight * layer_weights[name], norms[name]) for name, d in gradients.items()
+            name: tf.nest.map_structure(functools.partial(tf.multiply, factors[name]), d)
+            for name, d in gradients.items()
         }
 
     return (
         scaled(content, content_norms, weights.content, weights.alpha),
-        {region: scaled(layers, style_norms, weights.style, weights.beta) for region, layers in grams.items()},
+        {region: scaled(layers, style_norms, weights.style, weights.beta) for region, layers in style.items()},
     )
 
 
@@ -275,6 +333,8 @@ def normalized(upstream, norms, weights):
 
 def see_content(frame, content, windows, layers):
     """{layer: a_C (1, n_H, n_W, n_C)}."""
+    if not layers:
+        return {}
     if len(windows) == 1:
         seen = frame.look(content, frame.whole)
         return {name: seen[name] for name in layers}
@@ -286,8 +346,8 @@ def see_content(frame, content, windows, layers):
     return a_C
 
 
-def see_styles(model, styles, layers, regions):
-    """(weight, region, {layer: Gram matrix of S}) of each style and region; all weights together are 1.
+def see_styles(model, styles, layers, regions, style_cost):
+    """(weight, region, {layer: what the style cost compares}) of each style and region; all weights together are 1.
 
     A region weighs what it has of G's pixels, and in it the styles that have it share by their weights.
     """
@@ -296,42 +356,42 @@ def see_styles(model, styles, layers, regions):
     else:
         numbers, counts = np.unique(regions, return_counts=True)
         shares = dict(zip(numbers.tolist(), counts / regions.size, strict=True))
-    grams = [see_style(model, style, layers) for style in styles]
+    seen = [see_style(model, style, layers, style_cost) for style in styles]
     for region, share_of_G in shares.items():
         having = [
-            (style.weight, grams_S[region]) for style, grams_S in zip(styles, grams, strict=True) if region in grams_S
+            (style.weight, seen_S[region]) for style, seen_S in zip(styles, seen, strict=True) if region in seen_S
         ]
         total = sum(weight for weight, _ in having)
-        for weight, grams_S in having:
-            yield tf.constant(weight and share_of_G * weight / total, "float32"), region, grams_S
+        for weight, seen_S in having:
+            yield tf.constant(weight and share_of_G * weight / total, "float32"), region, seen_S
 
 
-def see_style(model, style, layers):
-    """{region: {layer: Gram matrix of S}}. The last ones are kept: a batch paints many pictures in one style."""
-    size = style.image.shape[1:3]
+def see_style(model, style, layers, style_cost):
+    """{region: {layer: what the style cost compares}} of S. The last ones are kept: a batch has many in one style."""
+    size = tuple(style.image.shape[1:3])
     windows = cut_windows(size, model)
-    frame = frame_of(choose_network(model, windows, epochs=1), size)
+    frame = frame_of(choose_network(model, windows, epochs=1), size, style_cost)
     regions = b"" if style.regions is None else np.ascontiguousarray(style.regions)
     key = tuple(layers), *(hashlib.sha256(data).digest() for data in (np.ascontiguousarray(style.image), regions))
-    if key not in frame.grams:
-        frame.grams[key] = see_windows(frame, style, windows, layers)
-        if len(frame.grams) > STYLES_KEPT:
-            del frame.grams[next(iter(frame.grams))]
-    return frame.grams[key]
+    if key not in frame.styles:
+        frame.styles[key] = see_windows(frame, style, windows, layers)
+        if len(frame.styles) > STYLES_KEPT:
+            del frame.styles[next(iter(frame.styles))]
+    return frame.styles[key]
 
 
 def see_windows(frame, style, windows, layers):
     """see_style, where it has to be seen."""
     guides = guide_regions(style.regions, layers)
     if len(windows) == 1:
-        return frame.gram_matrices(frame.look(style.image, frame.whole), frame.whole, guides)
+        return frame.see_style(frame.look(style.image, frame.whole), frame.whole, guides)
 
-    def grams(w):
-        part = {region: w.of_layers(T) for region, T in guides.items()}
-        _, measured = frame.measure_window(w.of(style.image), tf.constant(w.core), {}, part)  # no content's
+    def part(w):
+        guides_there = {region: w.of_layers(T) for region, T in guides.items()}
+        _, measured = frame.measure_window(w.of(style.image), tf.constant(w.core), {}, guides_there)  # no content's
         return measured
 
-    return add_up(map(grams, windows))
+    return add_up(map(part, windows))
 
 
 def guide_regions(regions, layers):

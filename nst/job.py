@@ -10,6 +10,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import platform
@@ -22,7 +23,7 @@ from PIL import Image, ImageOps
 import nst.files
 import nst.weights
 from nst.files import InputError, RunError
-from nst.settings import LONGEST_SIDE, RECIPE, Settings, read_recipe
+from nst.settings import COARSEST_SIDE, LONGEST_SIDE, RECIPE, Settings, read_recipe
 
 IMAGES = pathlib.Path(__file__).resolve().parent.parent / "images"
 PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
@@ -81,7 +82,7 @@ class Job:
         return (
             checkpoint is not None
             and bool(checkpoint["finished"])
-            and checkpoint["epochs"] == self.settings.epochs
+            and np.array_equal(np.atleast_1d(checkpoint["epochs"]), self.settings.epochs)
             and self.result.exists()
             and (animation == "none" or (checkpoint.get("animation") == animation and self.animation.exists()))
         )
@@ -99,6 +100,16 @@ class Job:
         named = [name for name in FILES if self.identity[name] and self.identity[name] not in nst.weights.WORDS]
         digests = {name: self.identity[name] for name in named}
         return {"settings": settings, "sha256": digests, "versions": versions()}
+
+    @property
+    def schedule(self):
+        """(how many times smaller than the result, epochs) of each scale, coarse to fine."""
+        epochs, count = self.settings.epochs, self.settings.scales
+        if not count:
+            count = max(1, 1 + round(math.log2(max(self.content.image.size) / COARSEST_SIDE)))
+        if len(epochs) == 1:
+            epochs = [max(1, epochs[0] >> k) for k in range(count)]
+        return [(2 ** (count - 1 - k), epochs[min(k, len(epochs) - 1)]) for k in range(count)]
 
     @property
     def style_weights(self):
@@ -147,7 +158,7 @@ def check(settings):
         notices = (NO_WEIGHTS,)
     if settings.resume:
         path = pathlib.Path(settings.output_dir, CHECKPOINT)
-        checkpoint = find_checkpoint(path, identity, settings.epochs)
+        checkpoint = find_checkpoint(path, identity, max(settings.epochs))
     return Job(settings, content, styles, init, weights, identity, checkpoint, notices)
 
 
@@ -262,7 +273,7 @@ def identify(settings, weights):
     for field in PICTURES:
         names = identity[field]
         identity[field] = digest(names) if isinstance(names, str) else [digest(name) for name in names]
-    if settings.scales > 1:
+    if settings.scales != 1:
         identity["epochs"] = settings.epochs  # they divide the work between the scales
     identity["weights"] = weights.sha256 or weights.name
     return json.loads(json.dumps(identity))
@@ -331,4 +342,4 @@ def as_told(name, value):
         return "hed"
     if name in FILES and value not in nst.weights.WORDS:
         return "a file" if value else "none"
-    return value
+    return " ".join(map(str, value)) if isinstance(value, list) else value

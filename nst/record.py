@@ -28,33 +28,35 @@ ANIMATION_SIDE = 1280  # pixels, at the most
 
 
 class Record(contextlib.ExitStack):
-    """The record of a job: enter it, add() what the descent yields, then end() it.
+    """The record of a job: enter it, add() what the descent yields, then end() it."""
 
-    epochs are those of all scales together.
-    """
-
-    def __init__(self, job, epochs):
+    def __init__(self, job):
         super().__init__()
-        self.job, self.settings, self.epochs = job, job.settings, epochs
+        self.job, self.settings = job, job.settings
+        self.epochs = [epochs for _, epochs in job.schedule]
+        self.scale, self.epoch, self.stalled = 0, -1, []  # stalled: what ended before its epochs were used up
         self.history, self.names = [], []  # of [iteration, cost, ...], and of the costs
         self.iteration, self.picture, self.state = -1, None, None
         if checkpoint := job.checkpoint:
             self.history, self.names = checkpoint["history"].tolist(), checkpoint["names"].tolist()
             # A run that was stopped behind its last iteration has its picture here, and none to come.
             self.iteration, self.picture = int(checkpoint["iteration"]), checkpoint["picture"]
+            self.scale, self.epoch = int(checkpoint["scale"]), int(checkpoint["epoch"]) - 1
             self.state = checkpoint.copy
 
     def __enter__(self):
         settings = self.settings
         nst.files.write_text(self.job.output / "settings.json", json.dumps(self.job.recipe, indent=2) + "\n")
         self.saved_at = time.monotonic()
-        self.bar = self.enter_context(progress_bar(self.epochs, self.iteration + 1, settings.quiet))
+        self.bar = self.enter_context(progress_bar(sum(self.epochs), self.iteration + 1, settings.quiet))
         self.board = self.enter_context(tensorboard(settings.tensorboard)) if settings.tensorboard else None
         return self
 
     def add(self, iterate):
         """Print and save an Iterate, if it is one of those, and a checkpoint last: what it says is done is saved."""
-        i, self.picture, costs, self.state = iterate
+        if iterate.scale > self.scale:
+            self.end_scale()
+        i, self.scale, self.epoch, self.picture, costs, self.state = iterate
         self.iteration, self.names = i, list(costs)
         self.history.append([i, *costs.values()])
         printed = i % self.settings.print_every == 0
@@ -69,8 +71,19 @@ class Record(contextlib.ExitStack):
         self.bar.set_postfix_str(f"cost {costs['total']:.4g}", refresh=False)
         self.bar.update()
 
+    def end_scale(self):
+        """Say and note it where a scale, L-BFGS's then, has ended before its epochs were used up."""
+        done, of = self.epoch + 1, self.epochs[self.scale]
+        if 0 < done < of:
+            self.stalled.append({"scale": self.scale + 1, "epochs": done, "of": of})
+            scale = f" on scale {self.scale + 1} of {len(self.epochs)}" if len(self.epochs) > 1 else ""
+            self.say(f"No step lowers the cost any more{scale}: {done} of {of} epochs")
+            self.bar.update(of - done)
+
     def end(self, start, stopped):
         """Save the result, the cost curve and the animation; start() gives G before the first iteration."""
+        if not stopped:
+            self.end_scale()
         self.save_picture(self.job.result, self.picture)
         if stopped:
             self.save_checkpoint(finished=False)
@@ -109,6 +122,8 @@ class Record(contextlib.ExitStack):
 
     def save_picture(self, path, picture):
         recipe = {**self.job.recipe, "iteration": self.iteration}
+        if self.stalled:
+            recipe["stalled"] = self.stalled
         nst_utils.save_image(path, self.shown(picture), json.dumps(recipe))
 
     def save_checkpoint(self, finished):

@@ -36,16 +36,16 @@ def paint(job, stop):
     settings = job.settings
     layers = tuple(name for name, _ in (*job.content_layers, *job.style_layers))
     with shortage_told("for the weights; close what else needs it"):
-        model = load_vgg_model(job.weights.name, layers, settings.pooling)
+        model = load_vgg_model(job.weights.name, layers, settings.pooling, settings.padding)
     size = f"{job.content.image.width} x {job.content.image.height}"
     with nst.files.claimed(job.output), shortage_told(f"with a picture of {size}; lower --image_size"):
-        scales = [make_scale(k, job, model) for k in range(settings.scales)]
+        scales = [make_scale(shrink, epochs, job, model) for shrink, epochs in job.schedule]
         if settings.optimizer == "adam":
             optimizer = nst.descent.adam(settings.learning_rate)
         else:
             optimizer = nst.descent.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
         stop.patient = True
-        with Record(job, sum(scale.epochs for scale in scales)) as record:
+        with Record(job) as record:
             record.say(f"Painting with {model.name}, weights: {job.weights.name}")
             try:
                 for iterate in nst.descent.descend(scales, optimizer, job.checkpoint):
@@ -75,10 +75,9 @@ def shortage_told(where):
         raise RunError(f"out of memory {where}") from error
 
 
-def make_scale(k, job, model):
-    """Scale k of the descent, from 0, the coarsest, to the one in which the job's pictures are given."""
-    settings, shrink = job.settings, 2 ** (job.settings.scales - 1 - k)
-    epochs = max(1, settings.epochs >> k)
+def make_scale(shrink, epochs, job, model):
+    """A scale of the descent, so many times smaller than the job's pictures."""
+    settings = job.settings
 
     def at_scale(picture):
         return picture.resized(max(1, round(max(picture.image.size) / shrink)))
@@ -107,6 +106,8 @@ def make_scale(k, job, model):
             beta=settings.beta,
             content_layers=job.content_layers,
             style_layers=job.style_layers,
+            style_cost=settings.style_cost,
+            style_octaves=settings.style_octaves,
             tv_weight=settings.tv_weight,
             normalize_gradients=settings.normalize_gradients,
         )

@@ -18,6 +18,7 @@ import nst.files
 from nst.files import InputError, reason
 
 LONGEST_SIDE = 65500  # libjpeg's limit
+COARSEST_SIDE = 128  # pixels, where --scales 0 begins
 BETWEEN_VALUES = "\0"  # which no word of a command line can hold
 
 
@@ -46,10 +47,27 @@ def shard(text):
     return text
 
 
+# What the presets put in place of the defaults below, as a command line would.
+PRESETS = {
+    "original": "",
+    "quick": "--optimizer lbfgs --init content --scales 0 --epochs 50 12 4 --alpha 100 --tv_weight 0.2"
+    " --pooling max --padding replicate --style_cost moments --style_octaves 3",
+    "fine": "--optimizer lbfgs --init content --scales 0 --epochs 150 50 16 --alpha 100 --tv_weight 0.2"
+    " --pooling max --padding replicate --style_cost moments --style_octaves 3",
+}
+PRESETS_TOLD = "; ".join(f"{name}, {flags}" for name, flags in PRESETS.items() if flags)
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """All that decides a run. Each field is a flag, with the program's default."""
 
+    preset: str = setting(
+        "original",
+        f"defaults for all that shapes a picture: original, those told here; {PRESETS_TOLD}",
+        choices=tuple(PRESETS),
+        shapes_result=False,
+    )
     content_image_filename: str = setting("chelsea.jpg", "the picture to paint, a name in images/ or a path")
     style_image_filename: tuple[str, ...] = setting(
         ("night.jpg",), "the picture whose style to paint it in, found likewise, or several whose styles to mix"
@@ -63,7 +81,14 @@ class Settings:
         above=0,
         at_most=1000,
     )
-    epochs: int = setting(200, "how many iterations to run", at_least=1, at_most=10**9, shapes_result=False)
+    epochs: tuple[int, ...] = setting(
+        (200,),
+        "how many iterations to run; with --scales one number is for the coarsest, and halves with each finer one, down"
+        " to 1, and several are for the scales from coarse to fine, the last of them for all that are finer still",
+        at_least=1,
+        at_most=10**9,
+        shapes_result=False,
+    )
     print_every: int = setting(
         20, "print the costs and save the picture at every so many iterations", at_least=1, at_most=10**9
     )
@@ -87,6 +112,23 @@ class Settings:
         "what the network's poolings make of four: their average, avg, or their maximum, max",
         choices=("avg", "max"),
     )
+    padding: str = setting(
+        "zeros",
+        "what the network's convolutions see beyond the edge: zeros, which disturbs it, or replicate, the edge again",
+        choices=("zeros", "replicate"),
+    )
+    style_cost: str = setting(
+        "gram",
+        "what the style cost compares: Gram matrices, gram, or means and covariances apart, moments",
+        choices=("gram", "moments"),
+    )
+    style_octaves: int = setting(
+        1,
+        "at how many sizes the style is compared: the picture's own, half of it, a quarter and so on; more of them hold"
+        " broad strokes while fine ones are painted",
+        at_least=1,
+        at_most=16,
+    )
     normalize_gradients: bool = setting(
         False, "scale each layer's gradient to unit L1 norm times its weight, so that layers pull alike"
     )
@@ -96,9 +138,9 @@ class Settings:
     )
     scales: int = setting(
         1,
-        "sizes to paint in, coarse to fine, each half of the next; --epochs is for the coarsest, and halves with each,"
-        " down to 1",
-        at_least=1,
+        "sizes to paint in, coarse to fine, each half of the next; 0 for as many as it takes to begin at a long side of"
+        f" about {COARSEST_SIDE} pixels",
+        at_least=0,
         at_most=16,
     )
     init: str = setting(
@@ -249,11 +291,13 @@ def parse_settings(argv=None, more=()):
         )
     words = [*join_values(sys.argv[1:] if argv is None else argv), *more]
     settings = Settings(**vars(parser.parse_args(words)))
-    if settings.settings:
-        recipe = read_recipe(settings.settings)["settings"]
-        settings = Settings(**vars(parser.parse_args([*to_words(recipe), *words])))
+    recipe = to_words(read_recipe(settings.settings)["settings"]) if settings.settings else []
+    preset = join_values(PRESETS[settings.preset].split())
+    settings = Settings(**vars(parser.parse_args([*recipe, *preset, *words])))
     if fault := contradiction(settings):
-        raise InputError(f"{fault} (with the settings of {settings.settings})" if settings.settings else fault)
+        for words, source in (recipe, f"the settings of {settings.settings}"), (preset, f"--preset {settings.preset}"):
+            fault += f" (with {source})" if words else ""
+        raise InputError(fault)
     return settings
 
 
@@ -320,6 +364,13 @@ def contradiction(settings):
         return "argument --output_dir: it names no folder"
     if settings.shard != Settings.shard:
         return "argument --shard: is for --batch alone"
+    if not settings.epochs:
+        return "argument --epochs: at least one number is needed"
+    if len(settings.epochs) > settings.scales > 0:
+        return (
+            f"argument --epochs: {len(settings.epochs)} numbers for {settings.scales} of --scales;"
+            " give one for each scale at the most, or --scales 0"
+        )
     styles = len(settings.style_image_filename)
     for name in ("style_image_filename", "content_layers", "style_layers"):
         values = getattr(settings, name)

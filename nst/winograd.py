@@ -57,19 +57,20 @@ def transform_kernels(kernel):
 # --- The convolution ------------------------------------------------------------------------------------
 
 
-def convolve(x, kernels, turned=False, rows=None):
-    """The 3 x 3 convolution of x (n_H, n_W, in), the edge padded with zeros: (n_H, n_W, out).
+def convolve(x, kernels, padding, turned=False, rows=None):
+    """The 3 x 3 convolution of x (n_H, n_W, in) with so many zeros around it: (n_H + 2 padding - 2, ..., out).
 
-    kernels are transform_kernels'. With turned they are turned by 180 degrees, their in and out
-    exchanged: the gradient of the convolution with respect to its input. With rows x has its padding
-    above and below already, and rows of output are made. Shapes are static.
+    kernels are transform_kernels'. With turned they are turned by 180 degrees, their in and out exchanged:
+    of a convolution with padding p, the one with 2 - p is then the gradient with respect to its input. With
+    rows x has its padding above and below already, and rows of output are made. Shapes are static.
     """
     b_T, a_T = (B_T[TURNED], A_T[:, TURNED]) if turned else (B_T, A_T)
-    height, width = rows or x.shape[0], x.shape[1]
+    height, width = rows or x.shape[0] + 2 * padding - 2, x.shape[1] + 2 * padding - 2
     down, across = -(-height // TILE), -(-width // TILE)  # tiles
     across |= 1  # with an odd number rows do not lie multiples of 4096 bytes apart, which a cache holds few of
-    top = 0 if rows else 1
-    x = tf.pad(x, [[top, TILE * down + 2 - top - x.shape[0]], [1, TILE * across + 1 - width], [0, 0]])
+    top = 0 if rows else padding
+    below, right = TILE * down + 2 - top - x.shape[0], TILE * across + 2 - padding - x.shape[1]
+    x = tf.pad(x, [[top, below], [padding, right], [0, 0]])
 
     rows_of_tiles = [x[i : i + TILE * down - 3 : TILE] for i in range(6)]
     # One sum a point, written out: six passes over the smallest of the arrays.
@@ -98,63 +99,66 @@ def combine(matrix, parts, axis):
 
 
 @tf.function(jit_compile=True, autograph=False)
-def forward(x, kernels, bias, rows=None):
-    """The layer: x (n_H, n_W, in) -> (n_H, n_W, out), none below zero."""
-    return tf.nn.relu(convolve(x, kernels, rows=rows) + bias)
+def forward(x, kernels, bias, padding, rows=None):
+    """The layer: convolve's x, none of its output below zero."""
+    return tf.nn.relu(convolve(x, kernels, padding, rows=rows) + bias)
 
 
 @tf.function(jit_compile=True, autograph=False)
-def backward(upstream, is_on, kernels, rows=None):
+def backward(upstream, is_on, kernels, padding, rows=None):
     """Its gradient with respect to x, of the gradient with respect to its output and where that is above zero."""
-    return convolve(tf.where(is_on, upstream, 0), kernels, turned=True, rows=rows)
+    return convolve(tf.where(is_on, upstream, 0), kernels, padding, turned=True, rows=rows)
 
 
-def in_blocks(function, inputs, *parameters, channels):
+def in_blocks(function, inputs, *parameters, padding, channels):
     """function of whole inputs (n_H, n_W, n_C), in blocks of rows where the tiles of all would be too many bytes.
 
     channels are the most on either side of the convolution.
     """
-    height, width = inputs[0].shape[:2]
+    height, width = (side + 2 * padding - 2 for side in inputs[0].shape[:2])
     row_bytes = 36 * 4 * channels * (-(-width // TILE) | 1)
     blocks = min(-(-height // TILE), int(-(-height * row_bytes // (TILE * BLOCK_BYTES))))
     if blocks == 1:
-        return function(*inputs, *parameters)
+        return function(*inputs, *parameters, padding)
     rows = TILE * -(-height // (TILE * blocks))  # the same in each block: one program for all
 
     def block(x, start):
-        """The rows of a block with one more above and below, of zeros where the picture ends."""
-        above, below = int(start == 0), max(0, start + rows + 1 - height)
-        part = x[start - 1 + above : start + rows + 1]
+        """The rows that a block of output reads, zeros where the picture ends."""
+        first, end = start - padding, start - padding + rows + 2
+        above, below = max(0, -first), max(0, end - x.shape[0])
+        part = x[first + above : end]
         return tf.pad(part, [[above, below], [0, 0], [0, 0]]) if above or below else part  # most need no copy
 
-    outputs = [function(*(block(x, start) for x in inputs), *parameters, rows=rows) for start in range(0, height, rows)]
+    starts = range(0, height, rows)
+    outputs = [function(*(block(x, start) for x in inputs), *parameters, padding, rows) for start in starts]
     return tf.concat(outputs, 0)[:height]
 
 
 class WinogradConv2D(keras.layers.Layer):
     """What a 3 x 3 keras.layers.Conv2D with ReLU gives of one picture, by Winograd's algorithm.
 
-    The shape of the picture must be known when it is called.
+    Its padding is the Conv2D's, "same" or "valid". The shape of the picture must be known when it is called.
     """
 
     def __init__(self, convolution):
         super().__init__(name=convolution.name, trainable=False)
         self.kernels = transform_kernels(convolution.kernel)
         self.bias = tf.convert_to_tensor(convolution.bias)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:3], self.kernels.shape[2])
+        self.padding = 1 if convolution.padding == "same" else 0
+        self.compute_output_shape = convolution.compute_output_shape
 
     def call(self, inputs):
         channels = max(self.kernels.shape[1:])
 
         @tf.custom_gradient
         def convolution(x):
-            y = in_blocks(forward, [x[0]], self.kernels, self.bias, channels=channels)
+            y = in_blocks(forward, [x[0]], self.kernels, self.bias, padding=self.padding, channels=channels)
             is_on = y > 0  # all that the gradient needs: a quarter of the memory that y would hold
 
             def gradient(upstream):
-                return in_blocks(backward, [upstream[0], is_on], self.kernels, channels=channels)[tf.newaxis]
+                inputs = [upstream[0], is_on]
+                dx = in_blocks(backward, inputs, self.kernels, padding=2 - self.padding, channels=channels)
+                return dx[tf.newaxis]
 
             return y[tf.newaxis], gradient
 

@@ -1,5 +1,6 @@
 """What the tests share: the thin VGG-19 of the run, the program as a user starts it, small pictures."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
+import nst.job  # noqa: E402
+import nst.settings  # noqa: E402
 import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
@@ -75,6 +78,22 @@ def paint_here(command, tmp_path, monkeypatch, capsys):
         return nst_main.main(command(*flags)[2:]), *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def prepared(inputs):
+    """prepared(**settings): the checked Job of the small inputs."""
+
+    def prepare(**changes):
+        names = {
+            "content_image_filename": str(inputs / "content.png"),
+            "style_image_filename": (str(inputs / "style.png"),),
+            "weights": str(inputs / "thin.mat"),
+            "image_size": 0,
+        }
+        return nst.job.prepare(dataclasses.replace(nst.settings.Settings(), **{**names, **changes}))
+
+    return prepare
 
 
 @pytest.fixture

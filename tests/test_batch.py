@@ -211,7 +211,7 @@ Style.png,6,,
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("colour\nred\n", "jobs.csv: its header has 'colour', which is none of content_image_filename, "),
+        ("colour\nred\n", "jobs.csv: its header has 'colour', which is none of preset, content_image_filename, "),
         ("beta,resume\n1,true\n", "jobs.csv: its header has 'resume', which is none of"),
         ("beta,beta\n1,2\n", "jobs.csv: its header has 'beta' twice"),
         ("beta\n", "jobs.csv: no jobs; it needs a header of flags and a row for each job"),

@@ -123,7 +123,7 @@ MISTAKES = {
         ["--epochs", "9" * 400],
         "argument --epochs: must be a whole number, at least 1 and at most 1000000000",
     ),
-    "too many scales": (["--scales", "17"], "argument --scales: must be a whole number, at least 1 and at most 16"),
+    "too many scales": (["--scales", "17"], "argument --scales: must be a whole number, at least 0 and at most 16"),
     "far too large": (
         ["--image_size", "9" * 400],
         "argument --image_size: must be a whole number, at least 0 and at most",
@@ -148,7 +148,21 @@ MISTAKES = {
     "image_size -1": (["--image_size", "-1"], "argument --image_size: must be a whole number, at least 0"),
     "seed -1": (["--seed", "-1"], "argument --seed: must be a whole number, at least 0"),
     "no optimizer": (["--optimizer", "sgd"], "argument --optimizer: invalid choice: 'sgd' (choose from"),
-    "no scales": (["--scales", "0"], "argument --scales: must be a whole number, at least 1"),
+    "less than no scales": (["--scales", "-1"], "argument --scales: must be a whole number, at least 0"),
+    "more epochs than scales": (
+        ["--scales", "2", "--epochs", "9", "5", "2"],
+        "argument --epochs: 3 numbers for 2 of --scales; give one for each scale at the most, or --scales 0",
+    ),
+    "epochs without scales": (["--epochs", "9", "5"], "argument --epochs: 2 numbers for 1 of --scales;"),
+    "more epochs than scales in a preset": (
+        ["--epochs", "9", "5", "--preset", "fine", "--scales", "1"],
+        "or --scales 0 (with --preset fine)",
+    ),
+    "epochs of nothing": (["--epochs", ""], "argument --epochs: at least one number is needed"),
+    "no preset": (["--preset", "coarse"], "argument --preset: invalid choice: 'coarse' (choose from"),
+    "no padding": (["--padding", "wrap"], "argument --padding: invalid choice: 'wrap' (choose from"),
+    "no style cost": (["--style_cost", "wct"], "argument --style_cost: invalid choice: 'wct' (choose from"),
+    "no octaves": (["--style_octaves", "0"], "argument --style_octaves: must be a whole number, at least 1"),
     "too large": (["--image_size", "20000"], "argument --image_size: a result of 20000 x 15000 is over the 89,478,485"),
     "too long": (
         ["--content_image_filename", "{dir}/long.png"],

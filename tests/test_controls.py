@@ -69,7 +69,7 @@ def test_style_costs_add_up_by_weight(evaluate):
 
 def test_any_number_of_styles_takes_one_pass_forward_and_one_back(model):
     def convolutions(styles):
-        cost = Cost(model, C, styles, Terms(), epochs=1)
+        (cost,) = Cost(model, C, styles, Terms(), epochs=1).octaves
         words = tf.constant(G), cost.a_C, cost.guides, cost.styles, cost.weights, False
         graph = cost.frame.evaluate.get_concrete_function(*words).graph
         types = [operation.type for operation in graph.get_operations()]
@@ -248,24 +248,8 @@ def test_a_run_with_total_variation_tells_its_cost(paint_here, tmp_path):
 # --- The start --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def prepared(inputs):
-    """prepared(**settings): the checked Job of the small inputs."""
-
-    def prepare(**changes):
-        names = {
-            "content_image_filename": str(inputs / "content.png"),
-            "style_image_filename": (str(inputs / "style.png"),),
-            "weights": str(inputs / "thin.mat"),
-            "image_size": 0,
-        }
-        return nst.job.prepare(dataclasses.replace(nst.settings.Settings(), **{**names, **changes}))
-
-    return prepare
-
-
 def start(job):
-    return nst.run.make_scale(0, job, model=None).start(None)
+    return nst.run.make_scale(1, 1, job, model=None).start(None)
 
 
 def test_init_says_where_the_picture_starts(prepared, inputs, tmp_path):
@@ -354,6 +338,7 @@ def masks(tmp_path):
 EVERYTHING = [
     *("--style_weights", 2, 1, "--style_scale", 0.8, "--content_layers", "conv3_2:0.5", "conv4_2", "--tv_weight", 0.01),
     *("--style_layers", "conv1_2", "conv3_1:0.4", "--pooling", "max", "--init", "style"),
+    *("--padding", "replicate", "--style_cost", "moments", "--style_octaves", 2),
     *("--preserve_colors", "luminance", "--content_mask", "half.png", "--style_mask", "s.png", "all200.png"),
 ]
 

@@ -20,41 +20,47 @@ def tensors(height, width, inputs=5, outputs=7):
 @pytest.mark.parametrize("height, width", SIZES)
 def test_it_is_the_convolution(height, width):
     x, kernel, _ = tensors(height, width)
-    ours = nst.winograd.convolve(x[0], nst.winograd.transform_kernels(kernel))
+    ours = nst.winograd.convolve(x[0], nst.winograd.transform_kernels(kernel), padding=1)
     np.testing.assert_allclose(ours, tf.nn.conv2d(x, kernel, 1, "SAME")[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("height, width", SIZES)
 def test_with_turned_kernels_it_is_the_convolutions_gradient(height, width):
     x, kernel, upstream = tensors(height, width)
-    ours = nst.winograd.convolve(upstream[0], nst.winograd.transform_kernels(kernel), turned=True)
+    ours = nst.winograd.convolve(upstream[0], nst.winograd.transform_kernels(kernel), padding=1, turned=True)
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = tf.nn.conv2d(x, kernel, 1, "SAME")
     np.testing.assert_allclose(ours, tape.gradient(y, x, upstream)[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2])
 @pytest.mark.parametrize("height, width", [(16, 9), (30, 41), (33, 9), (3, 50)])
-def test_in_blocks_it_is_the_same(monkeypatch, height, width):
+def test_in_blocks_it_is_the_same(monkeypatch, height, width, padding):
     x, kernel, _ = tensors(height, width)
     kernels, bias = nst.winograd.transform_kernels(kernel), tf.zeros(7)
-    whole = nst.winograd.in_blocks(nst.winograd.forward, [x[0]], kernels, bias, channels=7)
+    whole = nst.winograd.in_blocks(nst.winograd.forward, [x[0]], kernels, bias, padding=padding, channels=7)
     blocks = []
 
-    def forward(x, *parameters, rows=None):
+    def forward(x, kernels, bias, padding, rows=None):
         blocks.append(rows)
-        return nst.winograd.forward(x, *parameters, rows=rows)
+        return nst.winograd.forward(x, kernels, bias, padding, rows)
 
     monkeypatch.setattr(nst.winograd, "BLOCK_BYTES", 6_000)
-    in_blocks = nst.winograd.in_blocks(forward, [x[0]], kernels, bias, channels=7)
-    assert len(blocks) > 1 or height <= nst.winograd.TILE
+    in_blocks = nst.winograd.in_blocks(forward, [x[0]], kernels, bias, padding=padding, channels=7)
+    assert len(blocks) > 1 or whole.shape[0] <= nst.winograd.TILE
+    assert whole.shape == (height + 2 * padding - 2, width + 2 * padding - 2, 7)
     np.testing.assert_allclose(in_blocks, whole, atol=1e-4)
 
 
 @pytest.mark.parametrize("block_bytes", [nst.winograd.BLOCK_BYTES, 20_000])
-def test_a_layer_gives_what_the_convolution_with_relu_gave(monkeypatch, thin_model, block_bytes):
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_layer_gives_what_the_convolution_with_relu_gave(monkeypatch, thin_model, block_bytes, padding):
     monkeypatch.setattr(nst.winograd, "BLOCK_BYTES", block_bytes)
-    plain = thin_model.get_layer("conv2_1")
+    given = thin_model.get_layer("conv2_1")
+    plain = type(given).from_config({**given.get_config(), "padding": padding})
+    plain.build((1, 30, 21, 8))
+    plain.set_weights(given.get_weights())
     layer = nst.winograd.WinogradConv2D(plain)
     x = tensors(30, 21, inputs=8)[0]
     results = []
