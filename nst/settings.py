@@ -18,7 +18,7 @@ import nst.files
 from nst.files import InputError, reason
 
 LONGEST_SIDE = 65500  # libjpeg's limit
-COARSEST_SIDE = 128  # pixels, where --scales 0 begins
+COARSEST_SIDE = 64  # pixels, where --scales 0 begins
 BETWEEN_VALUES = "\0"  # which no word of a command line can hold
 
 
@@ -50,9 +50,9 @@ def shard(text):
 # What the presets put in place of the defaults below, as a command line would.
 PRESETS = {
     "original": "",
-    "quick": "--optimizer lbfgs --init content --scales 0 --epochs 50 12 4 --alpha 100 --tv_weight 0.2"
+    "quick": "--optimizer lbfgs --init content --scales 0 --epochs 60 20 8 3 --alpha 40"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
-    "fine": "--optimizer lbfgs --init content --scales 0 --epochs 150 50 16 --alpha 100 --tv_weight 0.2"
+    "fine": "--optimizer lbfgs --init content --scales 0 --epochs 120 60 40 15 --alpha 100 --tv_weight 0.2"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
 }
 PRESETS_TOLD = "; ".join(f"{name}, {flags}" for name, flags in PRESETS.items() if flags)

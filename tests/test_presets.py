@@ -99,15 +99,15 @@ def test_epochs_are_for_the_scales_from_coarse_to_fine(paint_here, tmp_path, pix
 @pytest.mark.parametrize(
     "side, epochs, schedule",
     [
-        (512, (9, 5, 2), [(4, 9), (2, 5), (1, 2)]),
-        (400, (9, 5, 2), [(4, 9), (2, 5), (1, 2)]),
-        (2000, (9, 5, 2), [(16, 9), (8, 5), (4, 2), (2, 2), (1, 2)]),
-        (300, (9, 5, 2), [(2, 9), (1, 5)]),
+        (512, (9, 5, 2), [(8, 9), (4, 5), (2, 2), (1, 2)]),
+        (400, (9, 5, 2), [(8, 9), (4, 5), (2, 2), (1, 2)]),
+        (2000, (9, 5, 2), [(32, 9), (16, 5), (8, 2), (4, 2), (2, 2), (1, 2)]),
+        (150, (9, 5, 2), [(2, 9), (1, 5)]),
         (60, (9, 5, 2), [(1, 9)]),
-        (1000, (20,), [(8, 20), (4, 10), (2, 5), (1, 2)]),
+        (500, (20,), [(8, 20), (4, 10), (2, 5), (1, 2)]),
     ],
 )
-def test_scales_0_begins_at_about_128_pixels(prepared, side, epochs, schedule):
+def test_scales_0_begins_at_about_64_pixels(prepared, side, epochs, schedule):
     assert prepared(image_size=side, scales=0, epochs=epochs).schedule == schedule
 
 
