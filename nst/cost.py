@@ -66,13 +66,12 @@ class Cost:
     def __init__(self, model, content, styles, terms, epochs, regions=None):
         self.terms, self.octaves = terms, []
         terms = terms._replace(beta=terms.beta / terms.style_octaves)
-        while True:
+        for i in range(terms.style_octaves):
+            if i:
+                content, terms = halve(content), terms._replace(content_layers=())
+                styles = [Style(halve(S), weight, halve_regions(of_S)) for S, weight, of_S in styles]
+                regions = halve_regions(regions)
             self.octaves.append(Octave(model, content, styles, terms, epochs, regions))
-            if len(self.octaves) == terms.style_octaves:
-                break
-            content, terms = halve(content), terms._replace(content_layers=())
-            styles = [Style(halve(S), weight, halve_regions(of_S)) for S, weight, of_S in styles]
-            regions = halve_regions(regions)
 
     def __call__(self, picture, gradient=True):
         with tf.GradientTape() as tape:
