@@ -6,6 +6,7 @@ It knows nothing of networks, flags or TensorFlow: pixels are 0 to 255.
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import io
@@ -209,17 +210,16 @@ def locked(folder, name):
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / name)
+        lock = filelock.FileLock(folder / name, fallback_to_soft=False)  # a soft one would outlive its process
         lock.acquire(timeout=0)
-        if isinstance(lock, filelock.SoftFileLock):  # what some versions make of it where there are no others
-            lock.release()
-            raise NotImplementedError
     except filelock.Timeout as error:
         raise InputError(f"{folder}: another run is writing there; wait for it, or name another folder") from error
-    except NotImplementedError as error:
-        raise InputError(f"{folder}: its file system has no locks, which keep two runs apart; name another") from error
     except OSError as error:
-        raise InputError(f"{folder}: not a folder that can be written in ({reason(error)})") from error
+        if error.errno == errno.ENOSYS:
+            told = f"{folder}: its file system has no locks, which keep two runs apart; name another"
+        else:
+            told = f"{folder}: not a folder that can be written in ({reason(error)})"
+        raise InputError(told) from error
     try:
         yield
     finally:

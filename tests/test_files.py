@@ -308,7 +308,6 @@ def test_a_file_that_another_program_has_open_is_waited_for(tmp_path, monkeypatc
     assert not refusals and (tmp_path / "costs.csv").read_text() == "new"
 
 
-@pytest.mark.filterwarnings("ignore:flock not supported")
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 

