@@ -55,6 +55,8 @@ def import_run():
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # The layers wait for each other; two at a time would take the memory of two, and no less time.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    # Between two steps of L-BFGS scipy's BLAS would keep a core busy waiting that TensorFlow needs: 1.2 of the time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # It warns of graphs that are traced for size after size, which is what a batch asks for.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:

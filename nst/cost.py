@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-import nst.winograd
+import nst.convolution
 import nst_utils
 from nst.windows import crop, cut_windows, layer_size, share
 
@@ -68,7 +68,7 @@ class Cost:
         terms = terms._replace(beta=terms.beta / terms.style_octaves)
         for i in range(terms.style_octaves):
             if i:
-                content, terms = halve(content), terms._replace(content_layers=())
+                content, terms = halve(content), terms._replace(alpha=0)  # rather than no layers: the same graph
                 styles = [Style(halve(S), weight, halve_regions(of_S)) for S, weight, of_S in styles]
                 regions = halve_regions(regions)
             self.octaves.append(Octave(model, content, styles, terms, epochs, regions))
@@ -177,14 +177,15 @@ def vary(picture, weight):
 
 
 def choose_network(model, windows, epochs):
-    """The model, or the same with Winograd's convolutions where they are sooner done, compilation included.
+    """The model with the convolutions that are soonest done, compilation included.
 
     Measured on two processor cores: the compilation takes about as long as Winograd's convolutions save
     on COMPILED_PIXELS. A GPU has good convolutions of its own.
     """
     pixels = epochs * sum((w.bottom - w.top) * (w.right - w.left) for w in windows)
-    pays = pixels >= COMPILED_PIXELS and not tf.config.list_physical_devices("GPU")
-    return nst.winograd.accelerate(model) if pays else model
+    if tf.config.list_physical_devices("GPU"):
+        return model
+    return (nst.convolution.accelerate if pixels >= COMPILED_PIXELS else nst.convolution.turn)(model)
 
 
 # --- From an image to the costs, and back --------------------------------------------------------------------

@@ -50,7 +50,7 @@ def shard(text):
 # What the presets put in place of the defaults below, as a command line would.
 PRESETS = {
     "original": "",
-    "quick": "--optimizer lbfgs --init content --scales 0 --epochs 60 20 8 3 --alpha 40"
+    "quick": "--optimizer lbfgs --init content --scales 0 --epochs 60 22 8 3 --alpha 40"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
     "fine": "--optimizer lbfgs --init content --scales 0 --epochs 120 60 40 15 --alpha 100 --tv_weight 0.2"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
