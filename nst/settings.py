@@ -52,7 +52,7 @@ PRESETS = {
     "original": "",
     "quick": "--optimizer lbfgs --init content --scales 0 --epochs 60 22 8 3 --alpha 40"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
-    "fine": "--optimizer lbfgs --init content --scales 0 --epochs 120 60 40 15 --alpha 100 --tv_weight 0.2"
+    "fine": "--optimizer lbfgs --init content --scales 0 --epochs 120 60 32 12 --alpha 100 --tv_weight 0.2"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
 }
 PRESETS_TOLD = "; ".join(f"{name}, {flags}" for name, flags in PRESETS.items() if flags)
