@@ -205,12 +205,13 @@ class TurnedConv2D(keras.layers.Layer):
 
 @functools.lru_cache(maxsize=1)
 def turn(model):
-    """load_vgg_model's model with turned convolutions, where its padding is its own.
+    """load_vgg_model's model with turned convolutions; as it is where it pads with zeros.
 
-    Where it is the paper's, its pictures stay what they were to the last bit.
+    The paper's pictures stay so what they were, to the last bit.
     """
-
-    def replace(layer):
-        return TurnedConv2D(layer) if isinstance(layer, keras.layers.Conv2D) and layer.padding == "valid" else layer
-
-    return keras.models.clone_model(model, clone_function=replace)
+    turning = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D) and layer.padding == "valid"]
+    if not turning:
+        return model
+    return keras.models.clone_model(
+        model, clone_function=lambda layer: TurnedConv2D(layer) if layer in turning else layer
+    )
