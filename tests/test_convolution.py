@@ -1,4 +1,4 @@
-"""Winograd's convolution against TensorFlow's, values and gradient, and the network that is made of it."""
+"""Our convolutions against TensorFlow's, values and gradient, and the networks that are made of them."""
 
 import keras
 import numpy as np
