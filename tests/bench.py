@@ -2,13 +2,16 @@
 
     python tests/bench.py                   everything: an hour on two cores
     python tests/bench.py step start        some of: step, start, quality, batch, weights, memory
+    python tests/bench.py quality --content photograph.jpg --styles a.jpg b.jpg --judge judge/bin/python judge.py
+
+quality paints with the presets. What a picture is worth is for another program to say: it is called with
+the content, the style and the pictures made of them, and prints a line for each. And for the eye: --keep.
 
 The peer is measured where torch is installed. Nothing else should run on the machine. Each measurement is
 a process of its own, on weights and pictures that are made for it; peak memory is the whole process'.
 """
 
 import argparse
-import csv
 import json
 import os
 import pathlib
@@ -25,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
+import nst.files  # noqa: E402
 import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
@@ -183,7 +187,7 @@ def ways():
     return "torch", "plain", "winograd"
 
 
-def step(_):
+def step(_folder, _asked):
     (peak, *_), rows = child("matmul"), []
     print(f"Matrix product: {peak:.0f} GFLOP/s")
     for width, height, steps in ((400, 300, 12), (800, 600, 6), (1600, 1200, 3)):
@@ -199,7 +203,7 @@ def step(_):
     table("A step of Adam; GFLOP/s are of direct convolution, Winograd's does fewer", header, rows)
 
 
-def start(folder):
+def start(folder, _asked):
     code = (
         "import tensorflow; print('imported', flush=True); import sys; sys.path.insert(0, sys.argv.pop(1));"
         "import nst_main; nst_main.main(sys.argv[1:])"
@@ -216,40 +220,34 @@ def start(folder):
     table("Start-up, from TensorFlow imported to the first iteration done", ("run", "s"), rows)
 
 
-def quality(folder):
-    """Whole processes, and the fewest epochs of a ladder with which they reach the cost of 200 epochs of Adam."""
-    for width, height in ((400, 300), (800, 600)):
-        size = ("--image_size", width, "--weights", "random")
-        adam_cost, adam_seconds = paint(folder, 200, *size)
-        rows = [("adam", 1, 200, f"{adam_cost:.0f}", f"{adam_seconds:.0f}", "1.00", "")]
-        peer = child("step", "torch", width, height, 6)[0][0] * 200 if "torch" in ways() else None
-        for scales in (1, 2, 3):
-            for epochs in (12, 16, 20, 25, 30, 40, 60):
-                cost, seconds = paint(folder, epochs, *size, "--optimizer", "lbfgs", "--scales", scales)
-                if cost <= adam_cost:
-                    break
-            of_peer = f"1/{peer / seconds:.0f}" if peer else ""
-            rows.append(
-                ("lbfgs", scales, epochs, f"{cost:.0f}", f"{seconds:.1f}", f"{seconds / adam_seconds:.2f}", of_peer)
-            )
-        title = f"Time to the cost of 200 epochs of Adam, {width} x {height}, whole process"
-        if peer:
-            title += f" (torch: {peer:.0f} s for 200 steps)"
-        table(title, ("optimizer", "scales", "epochs", "cost", "s", "to adam", "to torch"), rows)
+def quality(folder, asked):
+    """What each preset costs, whole processes, in steps of torch at the same size, and what the judge says of it."""
+    with Image.open(asked.content) as image:
+        width, height = nst.files.size_with_long_side(image.size, asked.image_size)
+    peer = child("step", "torch", width, height, 8)[0][0] if "torch" in ways() else None
+    folder, rows = (asked.keep or folder).resolve(), []
+    for style in asked.styles:
+        painted = []
+        for preset in asked.presets:
+            painted.append(folder / f"{style.stem}-{preset}" / "generated_image.jpg")
+            flags = ["--content_image_filename", asked.content, "--style_image_filename", style]
+            flags += ["--image_size", asked.image_size, "--preset", preset, "--output_dir", painted[-1].parent]
+            _, seconds, memory = measured([sys.executable, ROOT / "nst_main.py", *flags])
+            steps = f"{seconds / peer:.1f}" if peer else ""
+            rows.append([style.name, preset, f"{seconds:.1f}", steps, f"{memory:.2f}"])
+        if asked.judge:
+            command = [*asked.judge, asked.content, style, *painted]
+            said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+            for row, line in zip(rows[-len(painted) :], said.stdout.splitlines(), strict=True):
+                row.append(line.replace(str(folder), "").strip())
+    title = f"Presets at {width} x {height}, whole processes"
+    if peer:
+        title += f" (torch: {peer:.2f} s a step)"
+    header = ("style", "preset", "s", "in torch's steps", "GB", *(["judged"] if asked.judge else []))
+    table(title, header, rows)
 
 
-def paint(folder, epochs, *flags):
-    """(last total cost, seconds) of a whole run on pictures of images/."""
-    output = folder / "quality"
-    scales = int(flags[-1]) if "--scales" in flags else 1
-    total = sum(max(1, epochs >> k) for k in range(scales))
-    command = [sys.executable, ROOT / "nst_main.py", "--epochs", epochs, "--print_every", max(1, total - 1)]
-    _, seconds, _ = measured([*command, *flags, "--output_dir", output])
-    with open(output / "costs.csv") as file:
-        return float(list(csv.DictReader(file))[-1]["total_cost"]), seconds
-
-
-def batch(folder):
+def batch(folder, _asked):
     """Twenty jobs in one command and in twenty."""
     names = ("chelsea", "coffee", "rocket", "night", "wave", "mosaic")
     pairs = [(content, style) for content in names[:4] for style in names if content != style][:20]
@@ -266,7 +264,7 @@ def batch(folder):
     table("Jobs of 400 x 300 and 2 epochs", ("jobs", "s in a batch", "s one by one", "ratio"), rows)
 
 
-def weights(folder):
+def weights(folder, _asked):
     path, rows = folder / "vgg.mat", []
     for title, top in (("convolutions alone", 0), ("fully connected layers included", 4096)):
         recipe.write_mat(path, recipe.kernels(), top=top)
@@ -276,7 +274,7 @@ def weights(folder):
     table("Loading a .mat", ("holds", "MB", "s", "peak GB"), rows)
 
 
-def memory(folder):
+def memory(folder, _asked):
     rows = []
     for width, height, optimizer in (
         (400, 300, "adam"),
@@ -307,14 +305,21 @@ def main():
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}")
-    parts = parser.parse_args().parts or PARTS
-    if unknown := set(parts) - set(PARTS):
+    parser.add_argument("--content", type=pathlib.Path, default=ROOT / "images" / "chelsea.jpg", help="for quality")
+    parser.add_argument("--styles", type=pathlib.Path, nargs="+", default=[ROOT / "images" / "night.jpg"], help="too")
+    parser.add_argument("--image_size", type=int, default=512, help="long side of quality's pictures")
+    parser.add_argument("--presets", nargs="+", default=["original", "quick", "fine"], help="of those, some")
+    parser.add_argument("--keep", type=pathlib.Path, help="folder to leave quality's pictures in")
+    parser.add_argument("--judge", nargs="+", help="a command that judges a picture")
+    asked = parser.parse_args()
+    asked.parts = asked.parts or PARTS
+    if unknown := set(asked.parts) - set(PARTS):
         parser.error(f"no part {unknown.pop()}: there are {', '.join(PARTS)}")
     versions = [f"Python {platform.python_version()}", f"numpy {np.__version__}"]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, {', '.join(versions)}")
     with tempfile.TemporaryDirectory() as folder:
-        for part in parts:
-            globals()[part](pathlib.Path(folder))
+        for part in asked.parts:
+            globals()[part](pathlib.Path(folder), asked)
 
 
 if __name__ == "__main__":
