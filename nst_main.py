@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 
+HEARD = b"nst_main.py: stopping after this iteration; again to stop at once\n"
 INSTALL = "activate the environment, or pip install -r requirements.txt (README, Two commands)"
 
 try:
@@ -72,9 +73,10 @@ def import_run():
 class Stop:
     """Ctrl-C and SIGTERM, within a with statement: signum is the one that came.
 
-    While a run is patient the first waits for its iteration to end, before that it raises
-    KeyboardInterrupt. Python runs its handlers between TensorFlow's calls only, and these can be long:
-    the second signal is seen by a thread, which ends the process at once.
+    While a run is patient the first waits for its iteration to end, or for a check() within it, before that
+    it raises KeyboardInterrupt. Python runs its handlers between TensorFlow's calls only, and these can be
+    long: a thread sees each signal at once, says of the first that it was heard, and ends the process with
+    the second.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -99,11 +101,19 @@ class Stop:
         if not self.patient:
             raise KeyboardInterrupt
 
+    def check(self):
+        """Raises KeyboardInterrupt if a signal came."""
+        if self.signum:
+            raise KeyboardInterrupt
+
     def watch(self):
         count = 0
         with self.seen:
             while signum := self.seen.recv(1):
                 count += signum[0] in self.SIGNALS
+                if count == 1 and self.patient:
+                    bar_there = os.isatty(2)
+                    os.write(2, b"\n" * bar_there + HEARD)  # the other thread may hold sys.stderr
                 if count == 2:
                     os._exit(128 + signum[0])
 

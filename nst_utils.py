@@ -66,9 +66,9 @@ def to_pixels(image):
     return np.clip(np.asarray(image)[0] + MEANS + np.float32(0.001), 0, 255).astype("uint8")
 
 
-def save_image(path, image, comment=""):
-    """Write a mean-subtracted (1, n_H, n_W, 3) image; the suffix names the format, JPEG at quality 95."""
-    nst.files.write_image(path, to_pixels(image), comment)
+def save_image(path, image, **remarks):
+    """Write a mean-subtracted (1, n_H, n_W, 3) image, as nst.files.write_image does, with its remarks."""
+    nst.files.write_image(path, to_pixels(image), **remarks)
 
 
 # --- The model ------------------------------------------------------------------------------------
@@ -132,6 +132,11 @@ def compute_content_cost(a_C, a_G):
     return tf.reduce_sum(tf.square(a_C - a_G)) / (4 * tf.cast(tf.size(a_G), a_G.dtype))
 
 
+def guided_content_cost(a_C, a_G, T):
+    """compute_content_cost where T, guided_gram's, has its weight; the whole picture gives the same."""
+    return tf.reduce_sum(tf.square((a_C - a_G) * T)) / (4.0 * a_G.shape[-1])
+
+
 def gram_matrix(A):
     """A A^T, (n_C, n_C), of A (n_C, n_H n_W): how the channels go together [Gatys, equation 3]."""
     return correlate(tf.transpose(A))
@@ -174,12 +179,12 @@ def guided_mean(a, T):
 def guide(region, layers):
     """{layer: T (1, n_H, n_W, 1)}: how much each position of a layer belongs to a region, the sum of T^2 being 1.
 
-    region is (n_H, n_W), 1 in the picture's pixels that belong and 0 elsewhere. It is shrunk as the
-    network shrinks the picture, by averages of 2 x 2 [Guided].
+    region is (n_H, n_W), 1 in the picture's pixels that belong, 0 elsewhere, and between where they belong
+    in part. It is shrunk as the network shrinks the picture, by averages of 2 x 2 [Guided].
     """
     T, guides = tf.constant(region, "float32")[tf.newaxis, ..., tf.newaxis], {}
     for block in range(1, len(VGG19.blocks) + 1):
-        unit = T / tf.norm(T)
+        unit = tf.math.divide_no_nan(T, tf.norm(T))
         guides |= {name: unit for name in layers if name.startswith(f"conv{block}_")}
         T = tf.nn.avg_pool2d(T, 2, 2, "SAME")
     return guides

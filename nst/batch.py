@@ -9,6 +9,7 @@ import collections
 import csv
 import dataclasses
 import io
+import os
 import pathlib
 import sys
 import time
@@ -92,7 +93,7 @@ def paint_row(row, title, paint, report, stop):
 
 def read_rows(command, argv):
     """The Rows of command.batch. Raises InputError, with a line for each fault, unless all can be painted."""
-    rows, faults, owners = [], [], {}
+    rows, faults, owners, coming = [], [], {}, {}
     for line, cells in read_cells(command.batch):
         try:
             settings = row_settings(command, argv, cells)
@@ -105,7 +106,8 @@ def read_rows(command, argv):
             if repeated and owner.settings != settings:
                 raise InputError(f"its folder {settings.output_dir} is line {owner.line}'s too; give it an output_dir")
             if not repeated:
-                prepare(settings)
+                job = prepare(settings, coming)
+                coming[os.path.realpath(job.result)] = job.frame.image.size
             rows.append(Row(line, settings, repeated))
         except InputError as error:
             faults.append(f"{command.batch} line {line}: {error}")

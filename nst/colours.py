@@ -10,10 +10,18 @@ import numpy as np
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # Y of YIQ, in which the eye sees the most detail
 
+GREY = 3  # levels between the channels, at the most
+
 
 def luminance(image):
     """Y of a picture, (n_H, n_W, 1)."""
     return (np.asarray(image, float) @ LUMINANCE)[..., np.newaxis]
+
+
+def is_grey(image):
+    """Whether the channels of a picture are alike, but for what a scanner or a JPEG makes of grey."""
+    values = np.asarray(image)
+    return int((values.max(2) - values.min(2)).max()) <= GREY
 
 
 def match_luminance(style, content):
@@ -52,11 +60,13 @@ def paint_with(how, content, *others):
 
 
 def with_colours_of(content, painted):
-    """The content with the luminance of the painted picture, as far as its colours allow.
+    """The content's colours with the luminance of the painted picture.
 
-    What differs in luminance is added to R, G and B alike, which leaves I and Q as they are, until one
-    of them is 0 or 255.
+    Where Y + I + Q would leave 0 to 255, as much of I and Q is kept, in their proportion, which is the hue,
+    as fits; Y is the painted picture's everywhere.
     """
-    content = np.asarray(content, float)
-    darkest, brightest = content.min(2, keepdims=True), content.max(2, keepdims=True)
-    return content + np.clip(luminance(painted) - luminance(content), -darkest, 255 - brightest)
+    Y, content = np.clip(luminance(painted), 0, 255), np.asarray(content, float)
+    chroma = content - luminance(content)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(chroma > 0, (255 - Y) / chroma, np.where(chroma < 0, Y / -chroma, 1))
+    return Y + chroma * np.minimum(room.min(2, keepdims=True), 1)

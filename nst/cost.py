@@ -21,11 +21,11 @@ import tensorflow as tf
 
 import nst.convolution
 import nst_utils
+from nst.masks import EVERYWHERE
 from nst.windows import crop, cut_windows, layer_size, share
 
 COMPILED_PIXELS = 2_000_000  # pixels times epochs from which it pays to compile Winograd's convolutions
 STYLES_KEPT = 16  # in each frame; the Gram matrices of the paper's layers are 2 MB
-EVERYWHERE = -1  # the region that a picture without regions is
 
 
 class Terms(NamedTuple):
@@ -39,39 +39,50 @@ class Terms(NamedTuple):
     normalize_gradients: bool = False  # each layer's gradient to an L1 norm of its weight, as neural-style has it
     style_cost: str = "gram"  # or "moments", see nst_utils.COMPARE
     style_octaves: int = 1  # sizes at which the style is compared: G's own, half of it, ...
+    layer_costs: bool = False  # tell each layer's part as well
+    grey: bool = False  # the channels of G move alike
 
 
 class Style(NamedTuple):
-    """A style image S (1, n_H, n_W, 3), its weight beside the others, and its regions (n_H, n_W), see Cost."""
+    """A style image S (1, n_H, n_W, 3), its weight beside the others, its regions, see Cost, and layer weights."""
 
     image: np.ndarray
     weight: float = 1
-    regions: np.ndarray | None = None
+    regions: dict | None = None
+    layers: tuple | None = None  # of (layer, weight), where they are not the terms'
 
 
 class Cost:
     """The cost of a generated image: cost(G) -> ({"total": J, "content": J_content, "style": J_style}, gradient of J).
 
     model is nst_utils.load_vgg_model's with the layers of the terms; content and G are (1, n_H, n_W, 3),
-    the gradient has G's shape; styles are Styles. Where regions (n_H, n_W) are given, whole numbers, what
-    stands in a region of G is compared to the styles' regions of the same number alone. In each region the
-    weights of the styles that have it are normalized to 1. With a tv_weight there is a cost "tv" too.
+    the gradient has G's shape; styles are Styles. With a tv_weight there is a cost "tv" too, with layer_costs
+    one for each layer, "style_conv1_1", which add up to those of content and style.
+
+    Regions are {name: (n_H, n_W)}, 1 where a pixel belongs and 0 where not. What stands in a region of G is
+    compared to the styles' regions of the same name alone; in each the weights of the styles that have it
+    are normalized to 1. No regions at all are one, EVERYWHERE. Where G has none nothing is compared, and
+    the gradient is 0.
 
     J_style is the mean over octaves: of G and the styles, and of both shrunk by averages of 2 x 2, once and
     again [Snelgrove]. What a coarse scale has painted is held to the style so while finer ones are painted.
 
     What the costs aim at is computed once, here. With gradient=False a call gives None for the gradient.
+    Where G is seen in windows, pause() is called before each; what it raises ends the evaluation.
     """
 
-    def __init__(self, model, content, styles, terms, epochs, regions=None):
+    def __init__(self, model, content, styles, terms, epochs, regions=None, pause=lambda: None):
         self.terms, self.octaves = terms, []
+        self.painted = None
+        if regions is not None and not np.all(there := sum(regions.values()) > 0):
+            self.painted = there.astype("float32")[np.newaxis, ..., np.newaxis]
         terms = terms._replace(beta=terms.beta / terms.style_octaves)
         for i in range(terms.style_octaves):
             if i:
                 content, terms = halve(content), terms._replace(alpha=0)  # rather than no layers: the same graph
-                styles = [Style(halve(S), weight, halve_regions(of_S)) for S, weight, of_S in styles]
+                styles = [S._replace(image=halve(S.image), regions=halve_regions(S.regions)) for S in styles]
                 regions = halve_regions(regions)
-            self.octaves.append(Octave(model, content, styles, terms, epochs, regions))
+            self.octaves.append(Octave(model, content, styles, terms, epochs, regions, pause))
 
     def __call__(self, picture, gradient=True):
         with tf.GradientTape() as tape:
@@ -81,15 +92,21 @@ class Cost:
                 pictures.append(halve(pictures[-1]))
         (costs, dJ), *smaller = (octave(G, gradient) for octave, G in zip(self.octaves, pictures, strict=True))
         if smaller:
-            J = tf.add_n([costs["total"], *(others["total"] for others, _ in smaller)])
-            J_style = tf.add_n([costs["style"], *(others["style"] for others, _ in smaller)]) / len(pictures)
-            costs = {**costs, "total": J, "style": J_style}
+            every = [costs, *(others for others, _ in smaller)]
+            means = {
+                name: tf.add_n([c[name] for c in every]) / len(every) for name in costs if name.startswith("style")
+            }
+            costs = {**costs, **means, "total": tf.add_n([c["total"] for c in every])}
         if smaller and gradient:
             dJ = dJ + tape.gradient(pictures[1:], picture, [tf.convert_to_tensor(d) for _, d in smaller])
         if self.terms.tv_weight:
             J_tv, tv_gradient = vary(picture, tf.constant(self.terms.tv_weight, "float32"))
             costs = {**costs, "total": costs["total"] + self.terms.tv_weight * J_tv, "tv": J_tv}
             dJ = dJ + tv_gradient if gradient else None
+        if gradient and self.terms.grey:
+            dJ = tf.repeat(tf.reduce_mean(dJ, 3, keepdims=True), 3, 3)
+        if gradient and self.painted is not None:
+            dJ = dJ * self.painted
         return costs, dJ
 
 
@@ -99,7 +116,7 @@ def halve(image):
 
 
 def halve_regions(regions):
-    return None if regions is None else regions[::2, ::2]
+    return None if regions is None else {name: there[::2, ::2] for name, there in regions.items()}
 
 
 class Octave:
@@ -109,19 +126,19 @@ class Octave:
     twice, and a third time to normalize gradients) and once back; with gradient=False once forward.
     """
 
-    def __init__(self, model, content, styles, terms, epochs, regions):
+    def __init__(self, model, content, styles, terms, epochs, regions, pause):
         size = tuple(content.shape[1:3])
-        self.terms, self.windows = terms, cut_windows(size, model)
-        self.frame = frame_of(choose_network(model, self.windows, epochs), size, terms.style_cost)
-        style_layers = [name for name, _ in terms.style_layers]
-        self.a_C = see_content(self.frame, content, self.windows, tuple(name for name, _ in terms.content_layers))
-        self.guides = guide_regions(regions, style_layers)
-        self.styles = list(see_styles(model, styles, style_layers, regions, terms.style_cost))
+        self.terms, self.windows, self.pause = terms, cut_windows(size, model), pause
+        self.frame = frame_of(choose_network(model, self.windows, epochs), size, terms.style_cost, terms.layer_costs)
+        content_layers, style_layers = ([name for name, _ in of] for of in (terms.content_layers, terms.style_layers))
+        self.a_C = see_content(self.frame, content, self.windows, tuple(content_layers), pause)
+        self.guides = Guides(guide_content(regions, content_layers), guide_regions(regions, style_layers))
         # As tensors: the graph that is traced for one weight serves the others.
         self.weights = tf.nest.map_structure(
             lambda number: tf.constant(number, "float32"),
             Weights(terms.alpha, terms.beta, dict(terms.content_layers), dict(terms.style_layers)),
         )
+        self.styles = list(see_styles(model, styles, self.weights.style, regions, self.frame, pause))
 
     def __call__(self, picture, gradient):
         whole = len(self.windows) == 1
@@ -135,27 +152,40 @@ class Octave:
         # Once in a run: look() has a graph already, for a tensor, which is sooner run than another one traced.
         picture = tf.convert_to_tensor(picture)
         measured = frame.measure(frame.look(picture, frame.whole), frame.whole, *aims)
-        return judge(measured, self.styles, self.weights, frame.style_cost)[0], None
+        return frame.judge(measured, self.styles, self.weights)[0], None
 
     def evaluate_in_windows(self, picture, gradient):
         """The same, window by window."""
         frame = self.frame
 
-        def parts(w):
-            guides = {region: w.of_layers(T) for region, T in self.guides.items()}
-            return w.of(picture), tf.constant(w.core), w.of_layers(self.a_C), guides
+        def of_each_window(run, *more):
+            for w in self.windows:
+                self.pause()
+                yield w, run(w.of(picture), tf.constant(w.core), w.of_layers(self.a_C), self.guides.of(w), *more)
 
-        measured = add_up(frame.measure_window(*parts(w)) for w in self.windows)
-        costs, upstream = judge(measured, self.styles, self.weights, frame.style_cost)
+        def in_all(run, *more):
+            return add_up(part for _, part in of_each_window(run, *more))
+
+        costs, upstream = frame.judge(in_all(frame.measure_window), self.styles, self.weights)
         if not gradient:
             return costs, None
         if self.terms.normalize_gradients:
-            norms = add_up(frame.window_gradient_norms(*parts(w), upstream) for w in self.windows)
-            upstream = normalized(upstream, norms, self.weights)
+            upstream = normalized(upstream, in_all(frame.window_gradient_norms, upstream), self.weights)
         dJ = np.zeros(picture.shape, "float32")
-        for w in self.windows:
-            w.of(dJ)[...] += frame.pull_back(*parts(w), upstream)
+        for w, part in of_each_window(frame.pull_back, upstream):
+            w.of(dJ)[...] += part
         return costs, dJ
+
+
+class Guides(NamedTuple):
+    """How much each position counts, nst_utils.guide's T or None for all alike."""
+
+    content: dict  # {layer: T}
+    style: dict  # {region: {layer: T}}
+
+    def of(self, w):
+        """Those of a window."""
+        return Guides(w.of_layers(self.content), {region: w.of_layers(T) for region, T in self.style.items()})
 
 
 class Weights(NamedTuple):
@@ -194,13 +224,13 @@ def choose_network(model, windows, epochs):
 class Frame:
     """How a network sees pictures of one size, whole or in windows: graphs, traced once for all such pictures.
 
-    image is a window's, core what counts of it; a_C and guides are the window's as well. "measured" is what
+    image is a window's, core what counts of it; a_C and Guides are the window's as well. "measured" is what
     the costs are made of: ({layer: content cost}, {region: {layer: what the style cost compares}}), and
     "upstream" the gradient of J with respect to that.
     """
 
-    def __init__(self, network, size, style_cost):
-        self.network, self.size, self.style_cost = network, size, style_cost
+    def __init__(self, network, size, style_cost, layer_costs):
+        self.network, self.size, self.style_cost, self.layer_costs = network, size, style_cost, layer_costs
         self.whole = 0, size[0], 0, size[1]  # the core of a picture that is seen whole
         self.styles = {}  # the last ones of this size, see_style's
 
@@ -215,7 +245,10 @@ class Frame:
         return {name: seen[name] for name in layers or seen}
 
     def see_style(self, seen, core, guides):
-        """{region: {layer: the core's part of the picture's Gram matrix per position, and of its mean if wanted}}."""
+        """{region: {layer: the core's part of the picture's Gram matrix per position, and of its mean if wanted}}.
+
+        guides are a Guides' style.
+        """
 
         def gram_and_mean(name, T):
             a = seen[name]
@@ -235,11 +268,15 @@ class Frame:
 
     def measure(self, seen, core, a_C, guides):
         """The core's part of what the costs are made of."""
-        content = {
-            name: nst_utils.compute_content_cost(crop(a, core, name), seen[name]) * share(seen[name], self.size, name)
-            for name, a in a_C.items()
-        }
-        return content, self.see_style(seen, core, guides)
+
+        def content_cost(name, a_C):
+            a_C, a_G, T = crop(a_C, core, name), seen[name], guides.content.get(name)
+            if T is None:
+                return nst_utils.compute_content_cost(a_C, a_G) * share(a_G, self.size, name)
+            return nst_utils.guided_content_cost(a_C, a_G, crop(T, core, name))
+
+        content = {name: content_cost(name, a) for name, a in a_C.items()}
+        return content, self.see_style(seen, core, guides.style)
 
     @tf.function(autograph=False)
     def evaluate(self, picture, a_C, guides, styles, weights, normalize):
@@ -249,7 +286,7 @@ class Frame:
             tape.watch(picture)
             seen = self.see(picture, core)
             measured = self.measure(seen, core, a_C, guides)
-        costs, upstream = judge(measured, styles, weights, self.style_cost)
+        costs, upstream = self.judge(measured, styles, weights)
         if normalize:
             upstream = normalized(upstream, self.gradient_norms(seen, core, a_C, guides, upstream), weights)
         return costs, tape.gradient(measured, picture, upstream)
@@ -266,6 +303,31 @@ class Frame:
             measured = self.measure(self.see(image, core), core, a_C, guides)
         return tape.gradient(measured, image, upstream)
 
+    def judge(self, measured, styles, weights):
+        """(costs, upstream) of what was measured in the whole picture; styles are see_styles'."""
+        with tf.GradientTape() as tape:
+            tape.watch(measured)
+            content, seen_G = measured
+            J_content = sum((weight * content[name] for name, weight in weights.content.items()), tf.constant(0.0))
+            style_costs = (
+                weight * nst_utils.compute_style_cost(seen_S, seen_G[region], layers.items(), self.style_cost)
+                for weight, region, seen_S, layers in styles
+            )
+            J_style = sum(style_costs, tf.constant(0.0))
+            J = nst_utils.total_cost(J_content, J_style, weights.alpha, weights.beta)
+        # On a coarse scale a region can have vanished from the styles: then nothing pulls there.
+        upstream = tape.gradient(J, measured, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        costs = {"total": J, "content": J_content, "style": J_style}
+        if self.layer_costs:
+            costs |= {f"content_{name}": weight * content[name] for name, weight in weights.content.items()}
+            for name in weights.style:
+                parts = (
+                    w * nst_utils.compute_style_cost(seen_S, seen_G[region], [(name, layers[name])], self.style_cost)
+                    for w, region, seen_S, layers in styles
+                )
+                costs[f"style_{name}"] = sum(parts, tf.constant(0.0))
+        return costs, upstream
+
     def gradient_norms(self, seen, core, a_C, guides, upstream):
         """({layer: L1 norm of its content cost's gradient with respect to its activation}, the same of styles)."""
         with tf.GradientTape(persistent=True) as tape:
@@ -276,10 +338,10 @@ class Frame:
             return tf.reduce_sum(tf.abs(tape.gradient(measured, seen[name], upstream)))
 
         def of_regions(style, name):
-            return [style[region][name] for region in guides]
+            return [layers[name] for layers in style.values()]
 
         content_upstream, style_upstream = upstream
-        style_layers = next(iter(guides.values()))
+        style_layers = next(iter(style.values()))
         return (
             {name: norm(name, content[name], content_upstream[name]) for name in content},
             {name: norm(name, of_regions(style, name), of_regions(style_upstream, name)) for name in style_layers},
@@ -292,23 +354,6 @@ class Frame:
 
 # A batch's jobs are often of one size; more graphs than these would pile up in memory.
 frame_of = functools.lru_cache(maxsize=16)(Frame)
-
-
-def judge(measured, styles, weights, style_cost):
-    """(costs, upstream) of what was measured in the whole picture; styles are see_styles'."""
-    with tf.GradientTape() as tape:
-        tape.watch(measured)
-        content, seen_G = measured
-        J_content = sum((weight * content[name] for name, weight in weights.content.items()), tf.constant(0.0))
-        style_costs = (
-            weight * nst_utils.compute_style_cost(seen_S, seen_G[region], weights.style.items(), style_cost)
-            for weight, region, seen_S in styles
-        )
-        J_style = sum(style_costs, tf.constant(0.0))
-        J = nst_utils.total_cost(J_content, J_style, weights.alpha, weights.beta)
-    # On a coarse scale a region can have vanished from the styles: then nothing pulls there.
-    upstream = tape.gradient(J, measured, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return {"total": J, "content": J_content, "style": J_style}, upstream
 
 
 def normalized(upstream, norms, weights):
@@ -331,7 +376,7 @@ def normalized(upstream, norms, weights):
 # --- What the costs aim at ------------------------------------------------------------------------------------
 
 
-def see_content(frame, content, windows, layers):
+def see_content(frame, content, windows, layers, pause):
     """{layer: a_C (1, n_H, n_W, n_C)}."""
     if not layers:
         return {}
@@ -341,64 +386,73 @@ def see_content(frame, content, windows, layers):
     channels = frame.network.output
     a_C = {name: np.empty((1, *layer_size(frame.size, name), channels[name].shape[-1]), "float32") for name in layers}
     for w in windows:
+        pause()
         for name, a in frame.look(w.of(content), tf.constant(w.core), layers).items():
             crop(a_C[name], w.core_in_picture(), name)[...] = a
     return a_C
 
 
-def see_styles(model, styles, layers, regions, style_cost):
-    """(weight, region, {layer: what the style cost compares}) of each style and region; all weights together are 1.
+def see_styles(model, styles, layers, regions, frame, pause):
+    """(weight, region, {layer: what the style cost compares}, layer weights) of each style and region.
 
-    A region weighs what it has of G's pixels, and in it the styles that have it share by their weights.
+    All weights together are 1: a region weighs what it has of G's pixels, and in it the styles that have it
+    share by their weights. layers are {layer: weight}, for the styles that have none of their own; frame is
+    G's, which says what is compared.
     """
-    if regions is None:
-        shares = {EVERYWHERE: 1}
-    else:
-        numbers, counts = np.unique(regions, return_counts=True)
-        shares = dict(zip(numbers.tolist(), counts / regions.size, strict=True))
-    seen = [see_style(model, style, layers, style_cost) for style in styles]
-    for region, share_of_G in shares.items():
-        having = [
-            (style.weight, seen_S[region]) for style, seen_S in zip(styles, seen, strict=True) if region in seen_S
-        ]
-        total = sum(weight for weight, _ in having)
-        for weight, seen_S in having:
-            yield tf.constant(weight and share_of_G * weight / total, "float32"), region, seen_S
+    shares = {EVERYWHERE: 1}
+    if regions is not None:
+        shares = {name: float(there.sum()) for name, there in regions.items() if there.any()}
+    painted = sum(shares.values())
+    seen = [see_style(model, style, list(layers), frame, pause) for style in styles]
+    for region, pixels in shares.items():
+        having = [(style, seen_S[region]) for style, seen_S in zip(styles, seen, strict=True) if region in seen_S]
+        total = sum(style.weight for style, _ in having)
+        for style, seen_S in having:
+            weight = style.weight and pixels / painted * style.weight / total
+            own = {name: tf.constant(weight, "float32") for name, weight in style.layers or ()}
+            yield tf.constant(weight, "float32"), region, seen_S, own or layers
 
 
-def see_style(model, style, layers, style_cost):
+def see_style(model, style, layers, like, pause):
     """{region: {layer: what the style cost compares}} of S. The last ones are kept: a batch has many in one style."""
     size = tuple(style.image.shape[1:3])
     windows = cut_windows(size, model)
-    frame = frame_of(choose_network(model, windows, epochs=1), size, style_cost)
-    regions = b"" if style.regions is None else np.ascontiguousarray(style.regions)
-    key = tuple(layers), *(hashlib.sha256(data).digest() for data in (np.ascontiguousarray(style.image), regions))
+    frame = frame_of(choose_network(model, windows, epochs=1), size, like.style_cost, like.layer_costs)
+    regions = [(name, np.ascontiguousarray(there)) for name, there in (style.regions or {}).items()]
+    arrays = np.ascontiguousarray(style.image), *(there for _, there in regions)
+    key = tuple(layers), *(name for name, _ in regions), *(hashlib.sha256(array).digest() for array in arrays)
     if key not in frame.styles:
-        frame.styles[key] = see_windows(frame, style, windows, layers)
+        frame.styles[key] = see_windows(frame, style, windows, layers, pause)
         if len(frame.styles) > STYLES_KEPT:
             del frame.styles[next(iter(frame.styles))]
     return frame.styles[key]
 
 
-def see_windows(frame, style, windows, layers):
+def see_windows(frame, style, windows, layers, pause):
     """see_style, where it has to be seen."""
-    guides = guide_regions(style.regions, layers)
+    guides = Guides({}, guide_regions(style.regions, layers))
     if len(windows) == 1:
-        return frame.see_style(frame.look(style.image, frame.whole), frame.whole, guides)
+        return frame.see_style(frame.look(style.image, frame.whole), frame.whole, guides.style)
 
     def part(w):
-        guides_there = {region: w.of_layers(T) for region, T in guides.items()}
-        _, measured = frame.measure_window(w.of(style.image), tf.constant(w.core), {}, guides_there)  # no content's
+        pause()
+        _, measured = frame.measure_window(w.of(style.image), tf.constant(w.core), {}, guides.of(w))  # no content's
         return measured
 
     return add_up(map(part, windows))
 
 
 def guide_regions(regions, layers):
-    """{region: {layer: T}}, nst_utils.guide of each region; where there are none, one region whose T are None."""
+    """{region: {layer: T}}, nst_utils.guide of each that is there; of no regions, EVERYWHERE's, whose T are None."""
     if regions is None:
         return {EVERYWHERE: dict.fromkeys(layers)}
-    return {region: nst_utils.guide(regions == region, layers) for region in np.unique(regions).tolist()}
+    return {name: nst_utils.guide(there, layers) for name, there in regions.items() if there.any()}
+
+
+def guide_content(regions, layers):
+    """{layer: T} of all regions together, {} where they leave nothing out."""
+    there = 1 if regions is None else np.minimum(sum(regions.values()), 1)
+    return {} if np.all(there == 1) else nst_utils.guide(there, layers)
 
 
 def add_up(structures):

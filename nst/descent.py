@@ -20,6 +20,7 @@ import tensorflow as tf
 LBFGS_BYTES = 1e9  # what L-BFGS may keep of its past; large pictures make it remember fewer steps
 FIRST_STEP = 1 / 6  # radians, about 20 grey levels; with 1 / 300 and with 1 / 1.5 the cost was behind for 20 epochs
 NEXT_STEP = 1 / 40  # where a coarser scale has painted already: three epochs later the cost was 0.46 of 1 / 6's
+EPSILON = 1e-8  # TensorFlow 1's; Keras has 1e-7
 STEEPEST = 0.99  # of the way from the middle to a bound, where a pixel may start
 
 
@@ -36,16 +37,16 @@ class Scale(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """One state of the descent. picture and state are its own until the next one is asked for.
+    """One state of the descent. state is its own until the next one is asked for.
 
-    iteration counts from 0 through all scales, epoch in its scale; picture is G (1, n_H, n_W, 3), an array or
-    a variable; costs are G's, by name, as floats; state() gives the arrays that descend() goes on from.
+    iteration counts from 0 through all scales, epoch in its scale; picture is G (1, n_H, n_W, 3); costs
+    are G's, by name, as floats; state() gives the arrays that descend() goes on from.
     """
 
     iteration: int
     scale: int
     epoch: int
-    picture: np.ndarray | tf.Variable
+    picture: np.ndarray | tf.Tensor
     costs: dict
     state: Callable[[], dict]
 
@@ -93,28 +94,39 @@ def finite(costs, iteration, picture):
     return costs
 
 
-def adam(learning_rate):
+def adam(learning_rate, epsilon=EPSILON):
     """Adam as an optimizer for descend().
 
     The start is evaluated as well: what one evaluation finds is the cost of the picture that is yielded
-    and the gradient of the next update, so nothing is computed for printing alone.
+    and the gradient of the next update, so nothing is computed for printing alone. An evaluation that is
+    broken off is taken up again: the state says whether its update has been made.
     """
 
     def minimize(cost, start, epochs, state, painted):
         picture = tf.Variable(start)
-        optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-8)  # TensorFlow 1's epsilon; Keras has 1e-7
+        optimizer = keras.optimizers.Adam(learning_rate, epsilon=epsilon)
         optimizer.build([picture])
         variables = {"picture": picture, **{f"adam_{i}": v for i, v in enumerate(optimizer.variables)}}
+        done = updates = 0
         if state:
             for name, variable in variables.items():
                 variable.assign(state[name])
-        costs, gradient = cost(picture)
-        finite(costs, -1, picture)
-        for epoch in range(int(state["epoch"]) if state else 0, epochs):
-            before = tf.identity(picture)
-            optimizer.apply_gradients([(gradient, picture)])
+            done = int(state["epoch"])
+            updates = int(state.get("updates", done))  # of this scale
+        before = start
+
+        def arrays():
+            return {**{name: variable.numpy() for name, variable in variables.items()}, "updates": updates}
+
+        for epoch in range(updates - 1, epochs):  # from the start, or what is there of the picture
             costs, gradient = cost(picture, gradient=epoch < epochs - 1)
-            yield epoch, picture, finite(costs, epoch, before), lambda: {k: v.numpy() for k, v in variables.items()}
+            costs = finite(costs, epoch if epoch >= done else -1, before)
+            if epoch >= done:
+                before = tf.identity(picture)
+                yield epoch, before, costs, arrays
+            if gradient is not None:
+                optimizer.apply_gradients([(gradient, picture)])
+                updates += 1
 
     return minimize
 
@@ -134,7 +146,7 @@ def lbfgs(low, high):
         # L-BFGS begins with a step of length 1; in these units the angles' root mean square is then the step.
         unit = (NEXT_STEP if painted else FIRST_STEP) * math.sqrt(start.size)
         done = int(state["epoch"]) if state else 0
-        best, best_costs = start, None
+        best, best_costs, times = start, None, None
         within = np.clip((start - middle) / half, -STEEPEST, STEEPEST)  # at the very bounds the sine is flat
         points = evaluations(
             np.arcsin(within, dtype=float).ravel() / unit,
@@ -154,7 +166,11 @@ def lbfgs(low, high):
                 costs, gradient = cost(tf.constant(picture), gradient=epoch < epochs - 1)
                 costs = finite(costs, epoch, best)
                 if gradient is not None:
-                    answer = costs["total"], (np.asarray(gradient) * half * np.cos(angles)).ravel() * float(unit)
+                    slope = (np.asarray(gradient) * half * np.cos(angles)).ravel() * float(unit)
+                    if times is None:  # scipy's first step is of the gradient's length, and at the most 1
+                        length = np.linalg.norm(slope)
+                        times = 1 / length if 0 < length < 1 else 1
+                    answer = costs["total"] * times, slope * times
                 if best_costs is None or costs["total"] < best_costs["total"]:
                     best, best_costs = picture, costs
                 if epoch >= done:

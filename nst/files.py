@@ -24,9 +24,18 @@ import pillow_heif
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-# The most pixels of a picture: Pillow's limit against files that unpack to more than memory holds.
+# The most pixels of a picture that is read: Pillow's limit against files that unpack to more than memory holds.
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS
 COMMENT = "Comment"  # the PNG standard's word
+DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH = 270, 282, 283, 296, 2  # TIFF's, and EXIF's
+# How Pillow is to write a format: colours at full resolution, and without loss where that can be had.
+WRITING = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+    "WEBP": {"lossless": True},
+}
+WITH_ALPHA = ("PNG", "TIFF", "WEBP")
+LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}  # of those formats that have one within reach
 # Windows does not let a file be replaced or removed that another program, a viewer or a scanner, has open.
 PATIENCE_SECONDS = 2 if os.name == "nt" else 0
 
@@ -54,26 +63,33 @@ def reason(error):
 # --- Pictures in ----------------------------------------------------------------------------------
 
 
-def read_image(path):
-    """The (first) picture in a file as a viewer shows it: a Pillow image in sRGB, upright, over white.
+def read_image(path, max_pixels=MOST_PIXELS):
+    """read_layers without the alpha channel."""
+    return read_layers(path, max_pixels)[0]
 
-    Raises InputError where there is none, or one of more pixels than Pillow's limit against
-    decompression bombs.
+
+def read_layers(path, max_pixels=MOST_PIXELS):
+    """(the first picture in a file as a viewer shows it, its alpha channel or None where it hides nothing).
+
+    The one is a Pillow image in sRGB, upright, over white, the other one in grey.
+
+    Raises InputError where there is none, or one of more than max_pixels: a small file can hold a picture
+    that no memory does.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), bounded(max_pixels):
             warnings.simplefilter("ignore")  # remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
                 return flatten(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise bomb(path) from error
+        raise bomb(path, max_pixels) from error
     except Image.UnidentifiedImageError as error:
         with open(path, "rb") as file:
             head = file.read(4)
         if head in (b"II*\0", b"MM\0*"):
-            return read_deep_tiff(path)
+            return read_deep_tiff(path, max_pixels)
         what = "not a picture in any format that is read" if head else "an empty file"
         raise InputError(f"{path}: {what}; give a JPEG, PNG, HEIC, TIFF, WebP, BMP or GIF") from error
     except MemoryError:
@@ -85,17 +101,27 @@ def read_image(path):
         raise InputError(f"{path}: a damaged picture, cannot be read ({reason(error)})") from error
 
 
-def bomb(path):
-    return InputError(f"{path}: over {MOST_PIXELS:,} pixels, the most that a picture may have; shrink it first")
+@contextlib.contextmanager
+def bounded(max_pixels):
+    """Within, Pillow opens no picture of more pixels."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
-def read_deep_tiff(path):
+def bomb(path, max_pixels):
+    return InputError(f"{path}: over {max_pixels:,} pixels, the most that is read; shrink it, or raise max_pixels")
+
+
+def read_deep_tiff(path, max_pixels):
     """The first page of a TIFF that Pillow has no mode for: colours as floats, or of more than 16 bits."""
     try:
         with imageio.imopen(path, "r", plugin="tifffile") as file:
             shape, tags = file.properties(page=0).shape, file.metadata(page=0)
             planar = tags["planar_configuration"] == 2 and len(shape) == 3
-            if math.prod(shape[1:] if planar else shape[:2]) <= MOST_PIXELS:
+            if math.prod(shape[1:] if planar else shape[:2]) <= max_pixels:
                 values = file.read(page=0)
                 values = np.moveaxis(values, 0, -1) if planar else np.atleast_3d(values)
                 return flatten(from_deep(values, has_alpha=np.ravel(tags.get("ExtraSamples", 0))[0] in (1, 2)))
@@ -103,7 +129,7 @@ def read_deep_tiff(path):
         raise
     except Exception as error:  # as above
         raise InputError(f"{path}: a TIFF of a kind that is not read ({reason(error)}); save it as PNG") from error
-    raise bomb(path)
+    raise bomb(path, max_pixels)
 
 
 def from_deep(values, has_alpha):
@@ -116,15 +142,17 @@ def from_deep(values, has_alpha):
 
 
 def flatten(image):
-    """A Pillow image of any mode as 8-bit sRGB, transparency laid over white."""
+    """(a Pillow image of any mode as 8-bit sRGB, transparency laid over white; its alpha channel, None for none)."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(to_8_bits(np.asarray(image), is_float=image.mode == "F")).convert("RGB")
+        return Image.fromarray(to_8_bits(np.asarray(image), is_float=image.mode == "F")).convert("RGB"), None
     alpha = None
     if image.has_transparency_data:
         alpha = image.convert("RGBA").getchannel("A")
         image = image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
     image = to_srgb(image)
-    return image if alpha is None else Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
+    if alpha is None or alpha.getextrema()[0] == 255:
+        return image, None
+    return Image.composite(image, Image.new("RGB", image.size, "white"), alpha), alpha
 
 
 def to_8_bits(values, is_float):
@@ -283,19 +311,44 @@ def write_text(path, text):
         file.write(text.encode())
 
 
-def write_image(path, pixels, comment=""):
-    """Write uint8 pixels (n_H, n_W, 3) and a comment in ASCII, where a PNG or a JPEG has them.
+def format_of(path):
+    """Pillow's name of the format that a suffix stands for."""
+    return Image.registered_extensions()[pathlib.Path(path).suffix.lower()]
 
-    The suffix names the format, JPEG at quality 95.
+
+def write_image(path, pixels, comment="", dpi=0, alpha=None):
+    """Write uint8 pixels (n_H, n_W, 3), in the format that the suffix names.
+
+    A comment in ASCII, pixels per inch for who prints it and alpha, a Pillow image in grey, go where the
+    format has them.
     """
-    path = pathlib.Path(path)
-    format = Image.registered_extensions()[path.suffix.lower()]
-    encoded = io.BytesIO()  # some formats seek and read while they write
-    text = PngInfo()
-    text.add_text(COMMENT, comment)
-    Image.fromarray(pixels).save(encoded, format=format, quality=95, pnginfo=text, comment=comment)
+    path, encoded = pathlib.Path(path), io.BytesIO()  # some formats seek and read while they write
+    format, image = format_of(path), Image.fromarray(pixels)
+    if alpha and format in WITH_ALPHA:
+        image.putalpha(alpha.resize(image.size))
+    image.save(encoded, format=format, **WRITING.get(format, {}), **remarks(format, comment, dpi))
     with whole_file(path) as file:
         file.write(encoded.getbuffer())
+
+
+def remarks(format, comment, dpi):
+    """How Pillow is told a comment and the pixels per inch (0 for none), in a format's own words."""
+    density = {"dpi": (dpi, dpi)} if dpi else {}
+    if format == "PNG":
+        text = PngInfo()
+        text.add_text(COMMENT, comment)
+        return {"pnginfo": text, **density}
+    if format == "JPEG":
+        return {"comment": comment, **density}
+    if format == "TIFF":
+        return {"description": comment, **density}
+    if format == "WEBP":
+        exif = Image.Exif()
+        exif[DESCRIPTION] = comment
+        if dpi:
+            exif.update({X_RESOLUTION: dpi, Y_RESOLUTION: dpi, RESOLUTION_UNIT: INCH})
+        return {"exif": exif}
+    return {}
 
 
 def read_comment(path):
@@ -304,7 +357,8 @@ def read_comment(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its pixels are not unpacked
             with Image.open(path) as image:
-                comment = image.info.get(COMMENT) or image.info.get("comment") or ""  # a PNG's, a JPEG's
+                comment = image.info.get(COMMENT) or image.info.get("comment")  # a PNG's, a JPEG's
+                comment = comment or image.getexif().get(DESCRIPTION) or ""  # a TIFF's, a WebP's
     except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from error
     return comment if isinstance(comment, str) else comment.decode("utf-8", "replace")

@@ -4,6 +4,7 @@ Pictures are opened and brought to their frame, masks are held to them, weights 
 held to what it was made with. What is wrong is told as InputError.
 """
 
+import collections.abc
 import contextlib
 import dataclasses
 import functools
@@ -14,36 +15,44 @@ import math
 import os
 import pathlib
 import platform
+import types
 from typing import NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageOps
 
+import nst.colours
 import nst.files
+import nst.masks
 import nst.weights
 from nst.files import InputError, RunError
-from nst.settings import COARSEST_SIDE, LONGEST_SIDE, RECIPE, Settings, read_recipe
+from nst.settings import COARSEST_SIDE, FIELDS, LONGEST_SIDE, RECIPE, Settings, read_recipe
 
 IMAGES = pathlib.Path(__file__).resolve().parent.parent / "images"
 PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
 FILES = (*PICTURES, "weights")  # the settings that name files
 CHECKPOINT = "checkpoint.npz"  # in the output folder
-MOST_REGIONS = 16  # of a mask; a mask with more grey values has been smoothed or compressed
 NO_WEIGHTS = f"""\
 nst_main.py: no trained weights: painting with random ones, which give colours and fine texture but no strokes;
 nst_main.py: {nst.weights.HED_INSTALL}, or put a file into pretrained-model/ (README, Trained weights)"""
 
 
 class Picture(NamedTuple):
-    """A picture in RGB, and its mask in grey, of the same size, or None."""
+    """A picture in RGB, and its regions, see nst.masks, of the same size, or None."""
 
     image: Image.Image
-    mask: Image.Image | None = None
+    regions: dict | None = None
 
     def resized(self, long_side):
         image = nst.files.resize_to_long_side(self.image, long_side)
-        return Picture(image, self.mask and self.mask.resize(image.size, Image.Resampling.NEAREST))
+        return self.with_each(image, lambda share: share.resize(image.size, Image.Resampling.NEAREST))
+
+    def cropped(self, box):
+        return self.with_each(self.image.crop(box), lambda share: share.crop(box))
+
+    def with_each(self, image, change):
+        return Picture(image, self.regions and {name: change(share) for name, share in self.regions.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +60,8 @@ class Job:
     """A run that has been checked: what nst.run needs to paint one picture."""
 
     settings: Settings
-    content: Picture  # at the size of the result
+    frame: nst.masks.Frame  # the content at the size of the result
+    content: Picture  # what of it is painted
     styles: tuple  # of Pictures, at their size beside it
     init: Picture | None  # where to start, at the content's size, if it is neither the content nor noise
     weights: nst.weights.Source
@@ -65,7 +75,7 @@ class Job:
 
     @property
     def result(self):
-        return self.output / "generated_image.jpg"
+        return self.output / f"generated_image.{self.settings.output_format}"
 
     @property
     def checkpoint_path(self):
@@ -78,11 +88,11 @@ class Job:
     @property
     def finished(self):
         """Nothing is left to do."""
-        checkpoint, animation = self.checkpoint, self.settings.animation
+        checkpoint, animation, epochs = self.checkpoint, self.settings.animation, [of for _, of in self.schedule]
         return (
             checkpoint is not None
             and bool(checkpoint["finished"])
-            and np.array_equal(np.atleast_1d(checkpoint["epochs"]), self.settings.epochs)
+            and spread(checkpoint["epochs"], len(epochs)) == epochs
             and self.result.exists()
             and (animation == "none" or (checkpoint.get("animation") == animation and self.animation.exists()))
         )
@@ -97,19 +107,34 @@ class Job:
         """What it takes to run it again, of JSON's types: settings, SHA-256 of the files, versions."""
         settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name in RECIPE}
         settings["weights"] = str(self.weights.name)  # whatever there is to be found then
+        if (epochs := [of for _, of in self.schedule]) != self.asked_epochs:
+            settings["epochs"] = epochs
         named = [name for name in FILES if self.identity[name] and self.identity[name] not in nst.weights.WORDS]
         digests = {name: self.identity[name] for name in named}
         return {"settings": settings, "sha256": digests, "versions": versions()}
 
     @property
-    def schedule(self):
-        """(how many times smaller than the result, epochs) of each scale, coarse to fine."""
-        epochs, count = self.settings.epochs, self.settings.scales
+    def asked_epochs(self):
+        """Of each scale, coarse to fine."""
+        count = self.settings.scales
         if not count:
             count = max(1, 1 + round(math.log2(max(self.content.image.size) / COARSEST_SIDE)))
-        if len(epochs) == 1:
-            epochs = [max(1, epochs[0] >> k) for k in range(count)]
-        return [(2 ** (count - 1 - k), epochs[min(k, len(epochs) - 1)]) for k in range(count)]
+        return spread(self.settings.epochs, count)
+
+    @property
+    def schedule(self):
+        """(how many times smaller than the result, epochs) of each scale, coarse to fine; behind, as they were."""
+        epochs = self.asked_epochs
+        if self.checkpoint:
+            behind = int(self.checkpoint["scale"])
+            epochs = spread(self.checkpoint["epochs"], len(epochs))[:behind] + epochs[behind:]
+        return [(2 ** (len(epochs) - 1 - k), of) for k, of in enumerate(epochs)]
+
+    @property
+    def grey(self):
+        """All its pictures are grey, and so is what is painted of them."""
+        pictures = (self.content, *self.styles, *([self.init] if self.init else []))
+        return all(nst.colours.is_grey(picture.image) for picture in pictures)
 
     @property
     def style_weights(self):
@@ -119,47 +144,65 @@ class Job:
     @property
     def content_layers(self):
         """(layer, weight) pairs."""
-        return weigh(self.settings.content_layers, 1)
+        return weigh(self.settings.content_layers, 1, 0)
 
     @property
     def style_layers(self):
-        """(layer, weight) pairs."""
-        return weigh(self.settings.style_layers, 1 / len(self.settings.style_layers))
+        """(layer, weight) pairs for each style."""
+        layers = self.settings.style_layers
+        return [weigh(layers, 1 / len(layers), k) for k in range(len(self.styles))]
 
 
-def weigh(layers, default):
-    """(("conv4_2", 0.5), ...) of ("conv4_2:0.5", ...)."""
-    pairs = (layer.partition(":") for layer in layers)
-    return tuple((name, float(weight) if colon else default) for name, colon, weight in pairs)
+def spread(epochs, count):
+    """[epochs of each of so many scales] of --epochs: one number is the coarsest's, and halves."""
+    epochs = [int(of) for of in np.ravel(epochs)]
+    if len(epochs) == 1:
+        return [max(1, epochs[0] >> k) for k in range(count)]
+    return [epochs[min(k, len(epochs) - 1)] for k in range(count)]
 
 
-def prepare(settings):
-    """The Job of the settings.
+def weigh(layers, default, k):
+    """(("conv4_2", 0.5), ...) of ("conv4_2:0.5", ...), the k-th weight where there are several."""
+    parsed = ((name, colon, weights.split(",")) for name, colon, weights in (layer.partition(":") for layer in layers))
+    return tuple((name, float(each(weights, k + 1)[k]) if colon else default) for name, colon, weights in parsed)
+
+
+def prepare(settings, coming=types.MappingProxyType({})):
+    """The Job of the settings; coming has the sizes of pictures that are not there yet, by their resolved path.
 
     Raises InputError for what a user can have got wrong, the inside of weights excepted, and RunError
     where memory is too short for the pictures.
     """
     try:
-        return check(settings)
+        return check(settings, Source(settings.max_pixels, coming))
     except MemoryError as error:
         raise RunError("out of memory; give smaller pictures, or lower --image_size and --style_scale") from error
 
 
-def check(settings):
-    content, styles = open_pictures(settings)
-    init = open_init(settings, content, styles)
+def check(settings, source):
+    frame, content, styles, notices = open_pictures(settings, source)
+    init = open_init(settings, source, frame, styles)
     weights = nst.weights.find(settings.weights)
-    identity = identify(settings, weights)
+    identity = identify(settings, source, weights)
+    # It shapes a cut-out, which a JPEG has over white.
+    identity["output_format"] = settings.output_format if frame.alpha else Settings.output_format
     if settings.settings:
         check_files(settings, identity)
     check_tools(settings)
-    checkpoint, notices = None, ()
+    notices = tuple(f"nst_main.py: {line}" for line in notices)
     if weights.name == "random" and not settings.weights:
-        notices = (NO_WEIGHTS,)
+        notices += (NO_WEIGHTS,)
+    checkpoint = None
     if settings.resume:
         path = pathlib.Path(settings.output_dir, CHECKPOINT)
-        checkpoint = find_checkpoint(path, identity, max(settings.epochs))
-    return Job(settings, content, styles, init, weights, identity, checkpoint, notices)
+        checkpoint = find_checkpoint(path, identity)
+    job = Job(settings, frame, content, styles, init, weights, identity, checkpoint, notices)
+    if checkpoint and checkpoint["epoch"] > job.schedule[int(checkpoint["scale"])][1]:
+        raise InputError(
+            f"argument --epochs: {path} has {checkpoint['epoch']} of them behind it already;"
+            " give as many or more, or leave --resume out to start anew"
+        )
+    return job
 
 
 # --- Pictures -------------------------------------------------------------------------------------
@@ -170,111 +213,112 @@ def find_image(name):
     return nst.files.locate(name, IMAGES)
 
 
-def open_pictures(settings):
-    """The content in its frame, and the styles at style_scale times its long side, as Pictures with their masks."""
-    content = nst.files.read_image(find_image(settings.content_image_filename))
-    styles = [nst.files.read_image(find_image(name)) for name in settings.style_image_filename]
-    content_mask = open_mask(settings.content_mask, content)
+class Source(NamedTuple):
+    """Where pictures come from: files of at most max_pixels, or, by their resolved path, blanks of sizes to come."""
+
+    max_pixels: int
+    coming: collections.abc.Mapping
+
+    def layers(self, name):
+        """nst.files.read_layers of a picture."""
+        path = find_image(name)
+        if size := self.is_coming(path):
+            return Image.new("RGB", size, "white"), None
+        return nst.files.read_layers(path, self.max_pixels)
+
+    def image(self, name):
+        return self.layers(name)[0]
+
+    def digest(self, name):
+        """The SHA-256 of a picture's file; "" for none."""
+        path = find_image(name)
+        return "" if not name or self.is_coming(path) else nst.files.sha256(path)
+
+    def is_coming(self, path):
+        return None if os.path.exists(path) else self.coming.get(os.path.realpath(path))  # noqa: PTH110 (as above)
+
+
+def open_pictures(settings, source):
+    """(the Frame, what of the content is painted, the styles at style_scale times its long side, lines to tell)."""
+    content, alpha = source.layers(settings.content_image_filename)
+    styles = [source.image(name) for name in settings.style_image_filename]
+    content_mask = open_mask(source, settings.content_mask, content)
     mask_names = settings.style_mask or ("",) * len(styles)
-    style_masks = [open_mask(name, style) for name, style in zip(mask_names, styles, strict=True)]
+    style_masks = [open_mask(source, name, style) for name, style in zip(mask_names, styles, strict=True)]
+    regions, style_regions, told = nst.masks.regions_of(content_mask, style_masks, settings.content_mask, mask_names)
     long_side = settings.image_size or max(content.size)
-    style_side = max(1, round(long_side * settings.style_scale))
-    check_size("--image_size: a result", content, long_side)
-    for style in styles:
-        check_size("--style_scale: a style", style, style_side)
-    if content_mask:
-        match_regions(settings, content_mask, style_masks)
-    content = Picture(content, content_mask).resized(long_side)
-    styles = tuple(Picture(*pair).resized(style_side) for pair in zip(styles, style_masks, strict=True))
-    if content_mask:
-        lost = regions_of(content.mask) - set().union(*(regions_of(style.mask) for style in styles))
-        if lost:
+    check_size(settings, content, long_side)
+    content = Picture(content, regions).resized(long_side)
+    sides = [max(1, round(long_side * scale)) for scale in each(settings.style_scale, len(styles))]
+    styles = [Picture(*pair).resized(side) for *pair, side in zip(styles, style_regions, sides, strict=True)]
+    for name, style in zip(mask_names, styles, strict=True):
+        if lost := [value for value, share in (style.regions or {}).items() if not share.getbbox()]:
             raise InputError(
-                f"arguments --image_size and --style_scale: at this size nothing is left of the styles' regions of"
-                f" grey value {min(lost)}; ask for more"
+                f"arguments --image_size and --style_scale: at this size nothing is left of {name}'s region of grey"
+                f" value {lost[0]}; ask for more"
             )
-    return content, styles
-
-
-def check_size(what, image, long_side):
-    width, height = nst.files.size_with_long_side(image.size, long_side)
-    if width * height > nst.files.MOST_PIXELS or long_side > LONGEST_SIDE:
+    if settings.output_format == "jpg":
+        alpha = None  # which a JPEG has not: over white, then
+    frame, regions = nst.masks.framed(content.image, content.regions, alpha and alpha.resize(content.image.size))
+    if frame.share and not frame.share.getbbox():
         raise InputError(
-            f"argument {what} of {width} x {height} is over the {nst.files.MOST_PIXELS:,} pixels,"
-            f" or {LONGEST_SIDE:,} a side, that can be written and read again; ask for less"
+            f"{settings.content_image_filename}: nothing of it is left to paint, by its mask or transparency"
+        )
+    return frame, Picture(content.image, regions).cropped(frame.box), tuple(styles), told
+
+
+def each(values, count):
+    """A value for each style, of so many, from one for all or one for each."""
+    return values * count if len(values) == 1 else values
+
+
+def check_size(settings, content, long_side):
+    """Raises InputError where the result would be larger than its format can hold."""
+    size = nst.files.size_with_long_side(content.size, long_side)
+    longest = nst.files.LONGEST_SIDES.get(nst.files.format_of(f"a.{settings.output_format}"), LONGEST_SIDE)
+    if max(size) > longest:
+        raise InputError(
+            f"argument --image_size: a result of {size[0]} x {size[1]} is over the {longest:,} pixels a side that"
+            f" --output_format {settings.output_format} can have; ask for less, or for tiff"
         )
 
 
-def open_mask(name, picture):
+def open_mask(source, name, picture):
     """The mask of a picture as a Pillow image in grey; None for no name."""
     if not name:
         return None
-    mask = nst.files.read_image(find_image(name)).convert("L")
+    mask = source.image(name).convert("L")
     stretch = mask.width * picture.height / (mask.height * picture.width)
     if not 0.98 < stretch < 1.02:
         sizes = " and ".join(f"{image.width} x {image.height}" for image in (mask, picture))
         raise InputError(f"{name}: a mask has the shape of its picture, these are {sizes}")
-    count = len(regions_of(mask))
-    if count > MOST_REGIONS:
-        raise InputError(
-            f"{name}: {count} grey values, and a mask may have {MOST_REGIONS};"
-            " draw it without smoothing and save it as PNG"
-        )
     return mask
 
 
-def regions_of(mask):
-    return set(np.unique(mask).tolist())
-
-
-def match_regions(settings, content_mask, style_masks):
-    """Raises InputError unless each region of the content has a style, and each of a style is one of the content's."""
-    wanted, offered = regions_of(content_mask), set()
-    for name, mask in zip(settings.style_mask, style_masks, strict=True):
-        regions = regions_of(mask)
-        offered |= regions
-        if extra := sorted(regions - wanted):
-            raise InputError(
-                f"{name}: its region of grey value {extra[0]} is not in {settings.content_mask},"
-                f" which has {', '.join(map(str, sorted(wanted)))}"
-            )
-    if missing := sorted(wanted - offered):
-        raise InputError(
-            f"{settings.content_mask}: its region of grey value {missing[0]} has no style;"
-            f" the style masks have {', '.join(map(str, sorted(offered)))}"
-        )
-
-
-def open_init(settings, content, styles):
+def open_init(settings, source, frame, styles):
     """The picture to start from, cut to fill the content's frame; None where the start is content or noise."""
     if settings.init_image:
-        image = nst.files.read_image(find_image(settings.init_image))
+        image = source.image(settings.init_image)
     elif settings.init == "style":
         image = styles[0].image
     else:
         return None
-    return Picture(ImageOps.fit(image, content.image.size, Image.Resampling.LANCZOS))
+    return Picture(ImageOps.fit(image, frame.image.size, Image.Resampling.LANCZOS)).cropped(frame.box)
 
 
 # --- Weights, and what a run hangs on ---------------------------------------------------------------
 
 
-def identify(settings, weights):
+def identify(settings, source, weights):
     """All that the result hangs on, as {setting: value} of JSON's types, pictures and weights by their SHA-256."""
     identity = {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(settings)
         if field.metadata["shapes_result"]
     }
-
-    def digest(name):
-        return nst.files.sha256(find_image(name)) if name else ""
-
     for field in PICTURES:
         names = identity[field]
-        identity[field] = digest(names) if isinstance(names, str) else [digest(name) for name in names]
-    if settings.scales != 1:
-        identity["epochs"] = settings.epochs  # they divide the work between the scales
+        identity[field] = source.digest(names) if isinstance(names, str) else list(map(source.digest, names))
     identity["weights"] = weights.sha256 or weights.name
     return json.loads(json.dumps(identity))
 
@@ -313,7 +357,7 @@ def versions():
     return found
 
 
-def find_checkpoint(path, identity, epochs):
+def find_checkpoint(path, identity):
     """The checkpoint of --resume, or None where there is none. Raises InputError where it is another run's."""
     if not os.path.exists(path):  # noqa: PTH110 (Path's own can raise)
         return None
@@ -322,17 +366,16 @@ def find_checkpoint(path, identity, epochs):
         raise InputError(f"{path}: not a checkpoint of this program; remove it")
     made_with = json.loads(str(checkpoint["identity"]))
     for name, value in identity.items():
-        if made_with.get(name) != value:
-            before, now = as_told(name, made_with.get(name)), as_told(name, value)
+        # A checkpoint can be older than a setting, or than its taking several values.
+        then = made_with.get(name, FIELDS[f"--{name}"].default)
+        if isinstance(value, list):
+            then = list(np.atleast_1d(then).tolist())
+        if then != value:
+            before, now = as_told(name, then), as_told(name, value)
             what = f"another file as --{name}" if before == now else f"another --{name} ({before}, now {now})"
             raise InputError(
                 f"argument --resume: {path} was made with {what}; give the same, or leave --resume out to start anew"
             )
-    if checkpoint["epoch"] > epochs:
-        raise InputError(
-            f"argument --epochs: {path} has {checkpoint['epoch']} of them behind it already;"
-            " give as many or more, or leave --resume out to start anew"
-        )
     return checkpoint
 
 

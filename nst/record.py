@@ -8,6 +8,8 @@ import contextlib
 import csv
 import io
 import json
+import math
+import pathlib
 import time
 
 import imageio_ffmpeg
@@ -19,8 +21,10 @@ from PIL import Image
 
 import nst.colours
 import nst.files
+import nst.settings
 import nst_utils
 
+SETTINGS = "settings.json"  # in the output folder
 CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this, and an iteration
 ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
 FRAME_SECONDS = 0.04, 0.2  # the shortest, where there are many, and the longest
@@ -34,7 +38,9 @@ class Record(contextlib.ExitStack):
         super().__init__()
         self.job, self.settings = job, job.settings
         self.epochs = [epochs for _, epochs in job.schedule]
+        self.save_every = self.settings.save_every or self.settings.print_every
         self.scale, self.epoch, self.stalled = 0, -1, []  # stalled: what ended before its epochs were used up
+        self.leftovers = []  # of an earlier run in the folder, removed when there is something better
         self.history, self.names = [], []  # of [iteration, cost, ...], and of the costs
         self.iteration, self.picture, self.state = -1, None, None
         if checkpoint := job.checkpoint:
@@ -43,14 +49,30 @@ class Record(contextlib.ExitStack):
             self.iteration, self.picture = int(checkpoint["iteration"]), checkpoint["picture"]
             self.scale, self.epoch = int(checkpoint["scale"]), int(checkpoint["epoch"]) - 1
             self.state = checkpoint.copy
+            stalled = json.loads(str(checkpoint.get("stalled", "[]")))
+            self.stalled = [scale for scale in stalled if scale["scale"] <= self.scale]
 
     def __enter__(self):
         settings = self.settings
-        nst.files.write_text(self.job.output / "settings.json", json.dumps(self.job.recipe, indent=2) + "\n")
+        earlier = None if self.job.checkpoint else read_settings(self.job.output)
+        results = [path.name for path in (self.job.result, self.job.animation) if path.suffix != ".none"]
+        told = json.dumps({**self.job.recipe, "results": results}, indent=2)
+        nst.files.write_text(self.job.output / SETTINGS, told + "\n")
+        if earlier:
+            self.clear(earlier)
         self.saved_at = time.monotonic()
-        self.bar = self.enter_context(progress_bar(sum(self.epochs), self.iteration + 1, settings.quiet))
+        done = self.iteration + 1
+        left = sum(self.epochs[self.scale :]) - (self.epoch + 1)
+        self.bar = self.enter_context(progress_bar(done + left, done, settings.quiet))
         self.board = self.enter_context(tensorboard(settings.tensorboard)) if settings.tensorboard else None
         return self
+
+    def clear(self, earlier):
+        """Remove the iterations of an earlier run, by its settings.json, and note what else it left."""
+        for path in self.job.output.glob("*.png"):
+            if path.stem.isdecimal() and is_of_run(path, earlier):
+                nst.files.remove(path)
+        self.leftovers = [self.job.output / pathlib.Path(name).name for name in earlier.get("results", ())]
 
     def add(self, iterate):
         """Print and save an Iterate, if it is one of those, and a checkpoint last: what it says is done is saved."""
@@ -59,14 +81,15 @@ class Record(contextlib.ExitStack):
         i, self.scale, self.epoch, self.picture, costs, self.state = iterate
         self.iteration, self.names = i, list(costs)
         self.history.append([i, *costs.values()])
-        printed = i % self.settings.print_every == 0
-        if printed:
+        saved = i % self.save_every == 0
+        if i % self.settings.print_every == 0:
             self.say(f"Iteration {i} :", *(f"{name} cost = {value:.8g}" for name, value in costs.items()))
-            self.save_picture(self.job.output / f"{i}.png", self.picture)
             self.write_costs()
+        if saved:
+            self.save_picture(self.job.output / f"{i}.png", self.picture)
         if self.board:
-            self.board(i, costs, self.shown(self.picture) if printed else None)
-        if printed or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+            self.board(i, costs, self.shown(self.picture) if saved else None)
+        if saved or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
             self.save_checkpoint(finished=False)
         self.bar.set_postfix_str(f"cost {costs['total']:.4g}", refresh=False)
         self.bar.update()
@@ -87,10 +110,15 @@ class Record(contextlib.ExitStack):
         self.save_picture(self.job.result, self.picture)
         if stopped:
             self.save_checkpoint(finished=False)
+        elif self.iteration % self.save_every:
+            self.save_picture(self.job.output / f"{self.iteration}.png", self.picture)
         recipe = json.dumps(self.job.recipe)
         draw_curve(self.job.output / "costs.png", self.names, self.history, recipe)
         if self.settings.animation != "none":
-            write_animation(self.job.animation, self.job.content.image.size, self.frames(start), recipe)
+            write_animation(self.job.animation, self.job.frame.image.size, self.frames(start), recipe)
+        for path in self.leftovers:
+            if path not in (self.job.result, self.job.animation):
+                nst.files.remove(path)
         if not stopped:
             self.save_checkpoint(finished=True)
             self.say(f"Painted {self.job.result}")
@@ -113,22 +141,28 @@ class Record(contextlib.ExitStack):
                 print(*lines, sep="\n", flush=True)
 
     def shown(self, picture):
-        """The picture G as it is to be seen: with the content's colours, where they are to be kept."""
-        if self.settings.preserve_colors == "luminance":
-            content = nst.files.resize_to_long_side(self.job.content.image, max(picture.shape[1:3]))
-            painted = nst.colours.with_colours_of(content, np.asarray(picture)[0] + nst_utils.MEANS)
-            return nst_utils.reshape_and_normalize_image(painted)
-        return picture
+        """The picture G as it is to be seen: in the content's frame, with what is to be kept of its colours."""
+        keep, frame = self.settings.preserve_colors, self.job.frame
+        if keep not in ("luminance", "shapes") and not frame.share:
+            return picture
+        pixels = np.asarray(picture)[0] + nst_utils.MEANS
+        if keep in ("luminance", "shapes"):
+            content = nst.files.resize_to_long_side(self.job.content.image, max(pixels.shape[:2]))
+            pair = (content, pixels) if keep == "luminance" else (pixels, content)
+            pixels = nst.colours.with_colours_of(*pair)
+        return nst_utils.reshape_and_normalize_image(frame.around(pixels))
 
     def save_picture(self, path, picture):
         recipe = {**self.job.recipe, "iteration": self.iteration}
         if self.stalled:
             recipe["stalled"] = self.stalled
-        nst_utils.save_image(path, self.shown(picture), json.dumps(recipe))
+        remarks = {"comment": json.dumps(recipe), "dpi": self.settings.dpi, "alpha": self.job.frame.alpha}
+        nst_utils.save_image(path, self.shown(picture), **remarks)
 
     def save_checkpoint(self, finished):
         facts = {"identity": json.dumps(self.job.identity), "names": self.names, "history": self.history}
-        facts |= {"epochs": self.settings.epochs, "finished": finished, "animation": self.settings.animation}
+        facts |= {"epochs": self.epochs, "finished": finished, "animation": self.settings.animation}
+        facts |= {"stalled": json.dumps(self.stalled)}
         nst.files.write_arrays(self.job.checkpoint_path, {**self.state(), **facts})
         self.saved_at = time.monotonic()
 
@@ -145,16 +179,36 @@ class Record(contextlib.ExitStack):
 
     def frames(self, start):
         """Functions that give the pictures of the animation: G's start, those that were saved, and the result."""
-        saved = [self.job.output / f"{i:.0f}.png" for i, *_ in self.printed() if i < self.iteration]
+        saved = [self.job.output / f"{i:.0f}.png" for i, *_ in self.history[:-1]]
 
         def frame(picture):
             return Image.fromarray(nst_utils.to_pixels(self.shown(picture)))
 
         return [
             lambda: frame(start()),
-            *(lambda path=path: nst.files.read_image(path) for path in saved if path.exists()),
+            *(lambda path=path: nst.files.read_image(path, math.inf) for path in saved if path.exists()),
             lambda: frame(self.picture),
         ]
+
+
+def read_settings(folder):
+    """What settings.json says of the run that wrote it; None where there is none."""
+    try:
+        return nst.settings.read_recipe(folder / SETTINGS)
+    except nst.files.InputError:
+        return None
+
+
+def is_of_run(path, recipe):
+    """Whether a numbered picture is an iteration of the run with that recipe."""
+    try:
+        its = json.loads(nst.files.read_comment(path))
+        settings = {name: its["settings"].get(name) for name in recipe["settings"]}
+        changes = dict.fromkeys(nst.settings.CHANGEABLE)  # when the run is resumed
+        alike = {**settings, **changes} == {**recipe["settings"], **changes}
+        return alike and its["sha256"] == recipe["sha256"] and its["iteration"] == int(path.stem)
+    except (nst.files.InputError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def progress_bar(epochs, done, quiet):

@@ -6,6 +6,8 @@ takes seconds to start, is behind it.
 
 import contextlib
 import functools
+import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +19,9 @@ import nst.files
 import nst_utils
 from nst.files import RunError
 from nst.record import Record
+from nst.settings import Settings
+
+DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")  # where Linux tells of NVIDIA's
 
 
 @functools.lru_cache(maxsize=1)
@@ -34,24 +39,29 @@ def paint(job, stop):
     and KeyboardInterrupt where a signal came.
     """
     settings = job.settings
-    layers = tuple(name for name, _ in (*job.content_layers, *job.style_layers))
+    layers = tuple(name for name, _ in (*job.content_layers, *job.style_layers[0]))
     with shortage_told("for the weights; close what else needs it"):
         model = load_vgg_model(job.weights.name, layers, settings.pooling, settings.padding)
     size = f"{job.content.image.width} x {job.content.image.height}"
     with nst.files.claimed(job.output), shortage_told(f"with a picture of {size}; lower --image_size"):
-        scales = [make_scale(shrink, epochs, job, model) for shrink, epochs in job.schedule]
+        scales = [make_scale(shrink, epochs, job, model, stop.check) for shrink, epochs in job.schedule]
         if settings.optimizer == "adam":
-            optimizer = nst.descent.adam(settings.learning_rate)
+            # Weights that are small together would have the gradient drown in it.
+            weight = (settings.alpha + settings.beta + settings.tv_weight) / (Settings.alpha + Settings.beta)
+            optimizer = nst.descent.adam(settings.learning_rate, nst.descent.EPSILON * min(1, weight))
         else:
             optimizer = nst.descent.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
         stop.patient = True
         with Record(job) as record:
-            record.say(f"Painting with {model.name}, weights: {job.weights.name}")
+            record.say(f"Painting with {model.name}, weights: {job.weights.name}, on {processor()}", *unused_gpu())
             try:
                 for iterate in nst.descent.descend(scales, optimizer, job.checkpoint):
                     record.add(iterate)
                     if stop.signum:
                         break
+            except KeyboardInterrupt:  # between two windows
+                if record.state is None:
+                    raise
             except nst.descent.Diverged as error:
                 record.end_badly(error.picture)
                 step_failed = settings.optimizer == "adam" and error.iteration >= 0
@@ -75,8 +85,30 @@ def shortage_told(where):
         raise RunError(f"out of memory {where}") from error
 
 
-def make_scale(shrink, epochs, job, model):
-    """A scale of the descent, so many times smaller than the job's pictures."""
+def processor():
+    """What TensorFlow computes on, in words."""
+    if gpus := tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return (
+            f"{len(gpus)} x {details.get('device_name', 'GPU')}"
+            if len(gpus) > 1
+            else details.get("device_name", "a GPU")
+        )
+    given = tf.config.threading.get_intra_op_parallelism_threads()
+    threads = given or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    return f"{threads} processor thread{'s' if threads > 1 else ''}"
+
+
+def unused_gpu():
+    """A line for who has a GPU that TensorFlow does not see; none for others."""
+    there = DRIVER.is_dir() and any(DRIVER.iterdir())
+    return ("A GPU is there and not used; pip install 'tensorflow[and-cuda]'",) * (
+        there and not tf.config.list_physical_devices("GPU")
+    )
+
+
+def make_scale(shrink, epochs, job, model, pause):
+    """A scale of the descent, so many times smaller than the job's pictures; pause is nst.cost's."""
     settings = job.settings
 
     def at_scale(picture):
@@ -88,6 +120,9 @@ def make_scale(shrink, epochs, job, model):
         return map(nst_utils.reshape_and_normalize_image, nst.colours.paint_with(settings.preserve_colors, *images))
 
     def start(coarser):
+        return in_grey(first_picture(coarser)) if job.grey else first_picture(coarser)
+
+    def first_picture(coarser):
         content = at_scale(job.content)
         if coarser is None and job.init:
             return list(arrays(content, at_scale(job.init)))[1]
@@ -100,18 +135,35 @@ def make_scale(shrink, epochs, job, model):
     def cost():
         content, *styles = map(at_scale, (job.content, *job.styles))
         C, *S = arrays(content, *styles)
-        regions, *style_regions = (picture.mask and np.asarray(picture.mask) for picture in (content, *styles))
+        regions, *style_regions = (shares(picture.regions) for picture in (content, *styles))
         terms = nst.cost.Terms(
             alpha=settings.alpha,
             beta=settings.beta,
             content_layers=job.content_layers,
-            style_layers=job.style_layers,
+            style_layers=mean_weights(job.style_layers),
             style_cost=settings.style_cost,
             style_octaves=settings.style_octaves,
             tv_weight=settings.tv_weight,
             normalize_gradients=settings.normalize_gradients,
+            layer_costs=settings.layer_costs,
+            grey=job.grey,
         )
-        styles = list(map(nst.cost.Style, S, job.style_weights, style_regions))
-        return nst.cost.Cost(model, C, styles, terms, epochs, regions)
+        styles = list(map(nst.cost.Style, S, job.style_weights, style_regions, job.style_layers))
+        return nst.cost.Cost(model, C, styles, terms, epochs, regions, pause)
 
     return nst.descent.Scale(epochs, start, cost)
+
+
+def shares(regions):
+    """A Picture's regions as nst.cost has them."""
+    return regions and {name: np.asarray(share, "float32") / 255 for name, share in regions.items()}
+
+
+def mean_weights(layers):
+    """Of (layer, weight) pairs for each style the mean over styles."""
+    return tuple((pairs[0][0], float(np.mean([weight for _, weight in pairs]))) for pairs in zip(*layers, strict=True))
+
+
+def in_grey(image):
+    """A mean-subtracted (1, n_H, n_W, 3) image without its colours."""
+    return np.repeat((image + nst_utils.MEANS).mean(3, keepdims=True), 3, 3) - nst_utils.MEANS

@@ -17,7 +17,7 @@ import typing
 import nst.files
 from nst.files import InputError, reason
 
-LONGEST_SIDE = 65500  # libjpeg's limit
+LONGEST_SIDE = 1_000_000  # pixels: memory, or the format, ends before
 COARSEST_SIDE = 64  # pixels, where --scales 0 begins
 BETWEEN_VALUES = "\0"  # which no word of a command line can hold
 
@@ -31,11 +31,11 @@ def setting(default, help, at_least=None, above=None, at_most=None, choices=None
 
 
 def layer(text):
-    """A convolution of a VGG and perhaps a weight, "conv4_2" or "conv4_2:0.5", as it was given."""
+    """A convolution of a VGG and perhaps a weight, or several, "conv4_2:0.5" or "conv4_2:0.5,2", as it was given."""
     name, colon, weight = text.partition(":")
     if not re.fullmatch("conv([12]_[12]|[345]_[1-4])", name):
         raise argparse.ArgumentTypeError(f"{name!r} is no layer: VGG-19 has conv1_1 to conv5_4")
-    if colon and not re.fullmatch(r"\d+\.?\d*([eE][+-]?\d+)?|\.\d+", weight):
+    if colon and not all(re.fullmatch(r"\d+\.?\d*([eE][+-]?\d+)?|\.\d+", one) for one in weight.split(",")):
         raise argparse.ArgumentTypeError(f"the weight in {text!r} must be a number, at least 0")
     return text
 
@@ -75,9 +75,10 @@ class Settings:
     style_weights: tuple[float, ...] = setting(
         (), "weight of each of several styles, in their order; equal by default", at_least=0
     )
-    style_scale: float = setting(
-        1.0,
-        "long side of the styles relative to the content's: below 1 finer strokes, above 1 broader ones",
+    style_scale: tuple[float, ...] = setting(
+        (1.0,),
+        "long side of the styles relative to the content's: below 1 finer strokes, above 1 broader ones; one for all,"
+        " or one for each",
         above=0,
         at_most=1000,
     )
@@ -90,7 +91,18 @@ class Settings:
         shapes_result=False,
     )
     print_every: int = setting(
-        20, "print the costs and save the picture at every so many iterations", at_least=1, at_most=10**9
+        20,
+        "print the costs and save the picture at every so many iterations",
+        at_least=1,
+        at_most=10**9,
+        shapes_result=False,
+    )
+    save_every: int = setting(
+        0,
+        "save the picture at every so many instead; 0 for --print_every",
+        at_least=0,
+        at_most=10**9,
+        shapes_result=False,
     )
     alpha: float = setting(10.0, "weight of the content cost", at_least=0)
     beta: float = setting(40.0, "weight of the style cost", at_least=0)
@@ -104,7 +116,7 @@ class Settings:
     )
     style_layers: tuple[str, ...] = setting(
         ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
-        "layers for the style cost, likewise; without weights they share equally",
+        "layers for the style cost, likewise; without weights they share equally; conv4_1:2,0.5 has one for each style",
         parse=layer,
     )
     pooling: str = setting(
@@ -156,17 +168,41 @@ class Settings:
     preserve_colors: str = setting(
         "none",
         "keep the content's colours: luminance, by painting light and dark alone, or histogram, by giving the"
-        " styles its colours first",
-        choices=("none", "luminance", "histogram"),
+        " styles its colours first; or the reverse, shapes: paint colours alone, and keep its light and dark",
+        choices=("none", "luminance", "histogram", "shapes"),
     )
     content_mask: str = setting(
-        "", "a picture of the content's shape, whose areas of one grey value are regions with a style of their own"
+        "",
+        "a picture of the content's shape; alone, white is painted and black stays as it is; with --style_mask, areas"
+        " of one grey value are regions with a style of their own",
     )
     style_mask: tuple[str, ...] = setting(
-        (), "one for each style, likewise: where a region's style is taken from, by the same grey value"
+        (),
+        "one for each style; alone, white is where the style is taken from; with --content_mask, a region's is where"
+        " the mask has its grey value",
     )
     image_size: int = setting(
         400, "long side of the result in pixels, 0 for the content's own", at_least=0, at_most=LONGEST_SIDE
+    )
+    output_format: str = setting(
+        "jpg",
+        "of the result: jpg, or without loss png, tiff or webp",
+        choices=("jpg", "png", "tiff", "webp"),
+        shapes_result=False,
+    )
+    dpi: int = setting(
+        0,
+        "pixels per inch, told in the pictures for who prints them; 0 for none",
+        at_least=0,
+        at_most=65535,
+        shapes_result=False,
+    )
+    max_pixels: int = setting(
+        nst.files.MOST_PIXELS,
+        "the most pixels of a picture that is read: a small file can hold one that no memory does",
+        at_least=1,
+        at_most=10**12,
+        shapes_result=False,
     )
     seed: int = setting(0, "seed of the noise: the same command paints the same picture", at_least=0)
     weights: str = setting(
@@ -182,6 +218,11 @@ class Settings:
         choices=("none", "gif", "mp4"),
         shapes_result=False,
     )
+    layer_costs: bool = setting(
+        False,
+        "tell what each layer has of the content and the style cost, in columns of their own",
+        shapes_result=False,
+    )
     tensorboard: str = setting("", "folder to write the costs and pictures to for TensorBoard", shapes_result=False)
     quiet: bool = setting(False, "print errors alone", shapes_result=False)
     settings: str = setting(
@@ -192,7 +233,7 @@ class Settings:
     resume: bool = setting(
         False,
         "go on from the checkpoint in the output folder, with adam to the same bytes as if the run had never stopped"
-        " (lbfgs cannot promise that); more --epochs lengthen a finished run of one scale",
+        " (lbfgs cannot promise that); more --epochs lengthen a finished run, with --scales its finest",
         shapes_result=False,
     )
     batch: str = setting(
@@ -209,8 +250,9 @@ class Settings:
 
 
 FIELDS = {f"--{field.name}": field for field in dataclasses.fields(Settings)}
-# The settings that make a picture what it is.
-RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_result"]} | {"epochs"}
+# The settings that it takes to paint a picture again, and those of them that a resumed run may have otherwise.
+CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi"}
+RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_result"]} | CHANGEABLE
 
 
 def value_type(field):
@@ -383,10 +425,14 @@ def contradiction(settings):
         return "arguments --alpha and --beta: one of them must be above 0"
     if settings.style_weights and len(settings.style_weights) != styles:
         return f"argument --style_weights: {len(settings.style_weights)} for {styles} of --style_image_filename"
+    if len(settings.style_scale) not in (1, styles):
+        return f"argument --style_scale: {len(settings.style_scale)} for {styles} of --style_image_filename"
+    for name, count in ("content_layers", 1), ("style_layers", styles):
+        for value in getattr(settings, name):
+            if (weights := value.count(",") + 1) not in (1, count):
+                return f"argument --{name}: {weights} weights in {value} for {count} of --style_image_filename"
     if settings.style_weights and not any(settings.style_weights):
         return "argument --style_weights: one of them must be above 0"
-    if bool(settings.content_mask) != bool(settings.style_mask):
-        return "arguments --content_mask and --style_mask: one needs the other"
     if settings.style_mask and len(settings.style_mask) != styles:
         return f"argument --style_mask: {len(settings.style_mask)} for {styles} of --style_image_filename; one for each"
     if settings.init_image and settings.init != Settings.init:

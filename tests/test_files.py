@@ -278,6 +278,31 @@ def test_pictures_are_written_whole(tmp_path, name, lost):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
+def test_colours_are_written_at_full_resolution_and_with_what_is_to_be_told(tmp_path, suffix):
+    stripes, path = np.zeros((30, 40, 3), "uint8"), tmp_path / f"stripes.{suffix}"
+    stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 255
+    nst.files.write_image(path, stripes, "a comment", dpi=300)
+    error = np.abs(np.asarray(nst.files.read_image(path), int) - stripes)
+    assert error.mean() < 4 if suffix == "jpg" else not error.any()
+    assert nst.files.read_comment(path) == "a comment"
+    with Image.open(path) as image:
+        if suffix == "webp":
+            assert [image.getexif()[tag] for tag in (282, 283, 296)] == [300, 300, 2]
+        else:
+            assert [round(float(density)) for density in image.info["dpi"]] == [300, 300]
+
+
+def test_what_is_read_is_bounded_and_the_bound_can_be_raised(tmp_path):
+    Image.new("RGB", (50, 20)).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((50, 20, 3), "float32"), photometric="rgb")
+    for name in "a.png", "a.tif":
+        with pytest.raises(nst.files.InputError, match=r"over 999 pixels, the most that is read; shrink it, or raise"):
+            nst.files.read_image(tmp_path / name, 999)
+        assert nst.files.read_image(tmp_path / name, 1000).width in (50, 20)
+    assert Image.MAX_IMAGE_PIXELS == nst.files.MOST_PIXELS
+
+
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_what_was_there(tmp_path, failure):
     path = tmp_path / "costs.csv"

@@ -111,12 +111,17 @@ def test_scales_0_begins_at_about_64_pixels(prepared, side, epochs, schedule):
     assert prepared(image_size=side, scales=0, epochs=epochs).schedule == schedule
 
 
-def test_the_same_epochs_of_other_scales_are_another_run(paint_here):
+def test_more_epochs_lengthen_the_finest_scale_of_a_finished_run(paint_here, tmp_path):
     flags = ("--scales", 2, "--epochs")
-    paint_here(*flags, 2, 1)
-    assert "Finished already" in paint_here(*flags, 2, 1, "--resume")[1]
-    status, _, told = paint_here(*flags, 2, 3, "--resume")
-    assert status == 2 and "another --epochs (2 1, now 2 3)" in told
+    paint_here(*flags, 5, 3, "--output_dir", "whole")
+    paint_here(*flags, 5, 1)
+    assert "Finished already" in paint_here(*flags, 5, 1, "--resume")[1]
+    assert paint_here(*flags, 9, 3, "--resume")[0] == 0  # the coarse scale is behind, and what is asked of it too
+    whole, lengthened = (tmp_path / folder / "generated_image.jpg" for folder in ("whole", "output"))
+    assert whole.read_bytes() == lengthened.read_bytes()  # the recipe in it says 5 and 3 as well
+    assert "Finished already" in paint_here(*flags, 9, 3, "--resume")[1]
+    status, _, told = paint_here(*flags, 5, 2, "--resume")
+    assert status == 2 and "has 3 of them behind it already" in told
 
 
 def test_an_older_checkpoint_with_one_number_of_epochs_is_finished_too(paint_here, tmp_path):
@@ -176,7 +181,8 @@ def test_with_all_of_a_preset_windows_and_winograd_agree_with_the_whole(inputs, 
     style_layers = nst_utils.STYLE_LAYERS[:4]  # without the deepest, which sees farther than a window
     model = load(inputs, ("conv4_2", *dict(style_layers)))
     terms = Terms(100, style_layers=style_layers, tv_weight=0.2, style_cost="moments", style_octaves=3)
-    halves = np.repeat([[0] * 80 + [255] * 90], HEIGHT, axis=0)
+    left = np.repeat([[1] * 80 + [0] * 90], HEIGHT, axis=0).astype("float32")
+    halves = {0: left, 255: 1 - left}
     for styles, regions in (([Style(S)], None), ([Style(S, 1, halves)], halves)):
         see("plain")
         costs, gradient = evaluate(model, terms, styles=styles, regions=regions)

@@ -1,10 +1,12 @@
 """Nothing lost: runs that are killed, stopped, starved, diverge or meet, and what --resume makes of them."""
 
 import csv
+import itertools
 import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -21,6 +23,7 @@ import nst.run
 import nst_main
 import nst_utils
 
+HEARD = nst_main.HEARD.decode()
 LONG = ("--epochs", 500, "--print_every", 7)  # ten kills come before its end
 
 
@@ -85,7 +88,7 @@ def test_a_stopped_run_saves_says_how_to_go_on_and_does(command, paint_here, tmp
     process.send_signal(signum)
     _, told = process.communicate(timeout=60)
     assert process.returncode == status
-    assert told.startswith("nst_main.py: stopped after iteration ") and told.count("\n") == 1
+    assert told.startswith(HEARD + "nst_main.py: stopped after iteration ") and told.count("\n") == 2
     assert "output/generated_image.jpg" in told and "--resume" in told
     all_whole(tmp_path / "output")
     assert (tmp_path / "output" / "generated_image.jpg").exists()
@@ -115,7 +118,7 @@ def test_a_second_signal_ends_at_once(command, tmp_path):
     for signum in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):  # so that two come at once
         process.send_signal(signum)
     _, told = process.communicate(timeout=60)
-    assert process.returncode in (130, 143) and told == ""
+    assert process.returncode in (130, 143) and told == HEARD
     assert not (tmp_path / "output" / "generated_image.jpg").exists()
 
 
@@ -131,6 +134,82 @@ def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path, pixels):
         np.testing.assert_array_equal(pixels(tmp_path / "whole" / name), pixels(tmp_path / "parts" / name))
     status, _, told = paint_here("--epochs", 4, "--output_dir", "parts", "--resume")
     assert status == 2 and "has 5 of them behind it already" in told
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("part", [0, 0.4, 0.6, 0.8, 0.99])
+def test_a_picture_in_windows_stops_between_two_of_them(paint_here, tmp_path, see, monkeypatch, part, optimizer):
+    flags = ("--image_size", 260, "--epochs", 4, "--print_every", 1, "--optimizer", optimizer)
+    see("windows")
+    check, calls = nst_main.Stop.check, []
+    monkeypatch.setattr(nst_main.Stop, "check", lambda self: calls.append(1) or check(self))
+    assert paint_here(*flags, "--output_dir", "whole")[0] == 0
+    assert len(calls) > 20
+    at = itertools.chain([False] * int(part * len(calls)), [True], itertools.repeat(False))
+
+    def check_and_stop(self):
+        if next(at):
+            signal.raise_signal(signal.SIGTERM)
+        check(self)
+
+    monkeypatch.setattr(nst_main.Stop, "check", check_and_stop)
+    status, printed, told = paint_here(*flags)
+    assert status == 143 and printed.count("Iteration") == {0: 0, 0.4: 0, 0.6: 1, 0.8: 2, 0.99: 3}[part]
+    assert ("stopped after iteration" if part > 0.5 else "stopped before the first iteration") in told
+    assert paint_here(*flags, "--resume")[0] == 0
+    if optimizer == "adam":
+        assert left(tmp_path / "output") == left(tmp_path / "whole")
+
+
+def test_a_new_run_removes_what_an_earlier_one_left_and_nothing_else(paint_here, tmp_path, inputs):
+    output = tmp_path / "output"
+    paint_here("--epochs", 7, "--print_every", 2, "--animation", "gif", "--output_format", "png")
+    assert {"0.png", "2.png", "4.png", "6.png", "generated_image.png", "generated_image.gif"} <= set(names(output))
+    shutil.copy(inputs / "content.png", output / "8.png")  # the user's own
+    shutil.copy(output / "4.png", output / "9.png")
+    paint_here("--epochs", 4, "--print_every", 3, "--alpha", 3)
+    kept = {"8.png", "9.png"}
+    made = {
+        "0.png",
+        "3.png",
+        "generated_image.jpg",
+        "costs.csv",
+        "costs.png",
+        "settings.json",
+        "checkpoint.npz",
+        ".lock",
+    }
+    assert set(names(output)) == kept | made
+    paint_here("--epochs", 6, "--print_every", 3, "--alpha", 3, "--resume")
+    assert set(names(output)) == kept | made | {"5.png"}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_last_iteration_is_a_png_too(paint_here, tmp_path, pixels):
+    paint_here("--epochs", 4, "--output_format", "png")
+    pictures = [name for name in names(tmp_path / "output") if name.endswith("png")]
+    assert pictures == ["0.png", "2.png", "3.png", "costs.png", "generated_image.png"]
+    output = tmp_path / "output"
+    np.testing.assert_array_equal(pixels(output / "3.png"), pixels(output / "generated_image.png"))
+
+
+def test_pictures_can_be_saved_less_often_than_costs_are_printed(paint_here, tmp_path):
+    _, printed, _ = paint_here("--epochs", 8, "--print_every", 1, "--save_every", 4)
+    assert printed.count("Iteration") == 8
+    assert len((tmp_path / "output" / "costs.csv").read_text().splitlines()) == 9
+    assert [name for name in names(tmp_path / "output") if name[0].isdigit()] == ["0.png", "4.png", "7.png"]
+
+
+def test_how_often_it_prints_may_change_when_a_run_is_resumed(paint_here, tmp_path):
+    paint_here("--epochs", 5, "--print_every", 2)
+    assert paint_here("--epochs", 11, "--print_every", 5, "--save_every", 3, "--resume")[0] == 0
+    rows = (tmp_path / "output" / "costs.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["0", "5", "10"]
+    pictures = {f"{i}.png" for i in (0, 2, 4, 6, 9, 10)}
+    assert {name for name in names(tmp_path / "output") if name[0].isdigit()} == pictures
 
 
 def test_a_stopped_run_can_be_resumed_to_fewer_epochs_than_it_was_begun_with(command, paint_here, tmp_path):
@@ -151,7 +230,6 @@ def test_resume_with_nothing_to_resume_says_so_and_paints(paint_here):
     "flag, value, told",
     [
         ("--alpha", 5, "another --alpha (10.0, now 5.0)"),
-        ("--print_every", 3, "another --print_every (2, now 3)"),
         ("--style_image_filename", "night.jpg", "another file as --style_image_filename;"),
         ("--weights", "random", "another --weights (a file, now random)"),
         ("--init_image", "night.jpg", "another --init_image (none, now a file)"),
