@@ -7,6 +7,7 @@ no flags, prints nothing and chooses no folder.
     [Mahendran] Mahendran & Vedaldi 2015, Understanding Deep Image Representations by Inverting
                 Them, arXiv 1412.0035
     [Novak]     Novak & Nikulin 2016, Improving the Neural Algorithm of Artistic Style, arXiv 1605.04603
+    [Ruder]     Ruder, Dosovitskiy & Brox 2016, Artistic Style Transfer for Videos, arXiv 1604.08610, equation 7
     [Guided]    Gatys, Ecker, Bethge, Hertzmann & Shechtman 2017, Controlling Perceptual Factors in
                 Neural Style Transfer, arXiv 1611.07865
 
@@ -42,6 +43,13 @@ def generate_noise_image(content_image, noise_ratio=0.6, seed=0):
     """
     noise = np.random.default_rng(seed).uniform(-20, 20, content_image.shape).astype("float32")
     return np.float32(noise_ratio) * noise + np.float32(1 - noise_ratio) * content_image
+
+
+def resize(image, size, method):
+    """(..., n_H, n_W, n) or (n_H, n_W) at another size (n_H, n_W), by "area" or "bicubic"; as it is if it has it."""
+    if image.ndim == 2:
+        return resize(image[..., np.newaxis], size, method)[..., 0]
+    return image if image.shape[-3:-1] == tuple(size) else tf.image.resize(image, size, method).numpy()
 
 
 def generate_finer_image(generated_image, content_image):
@@ -237,6 +245,14 @@ def total_variation(image):
     down, right = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
     pixels = tf.cast(tf.shape(image)[1] * tf.shape(image)[2], image.dtype)
     return (tf.reduce_sum(tf.square(down)) + tf.reduce_sum(tf.square(right))) / pixels
+
+
+def compute_temporal_cost(image, carried, trusted):
+    """The mean of trusted * (G - carried)^2: what differs from the frame before, carried along the motion [Ruder].
+
+    image and carried are (1, n_H, n_W, 3), trusted is (1, n_H, n_W, 1), 0 to 1.
+    """
+    return tf.reduce_sum(trusted * tf.square(image - carried)) / tf.cast(tf.size(image), image.dtype)
 
 
 def total_cost(J_content, J_style, alpha=10, beta=40):

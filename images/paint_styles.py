@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage, spatial
 
+PAN_SIZE, PAN_FRAMES, PAN_RATE = (320, 240), 20, 10
 WIDTH, HEIGHT, ZOOM = 400, 300, 4
 
 
@@ -202,6 +203,17 @@ def coffee_mask():
     return mask
 
 
+def pan(photograph, folder):
+    """A film of a camera that moves over a photograph, as an animation."""
+    width, height = PAN_SIZE
+    with Image.open(photograph) as image:
+        steps = np.linspace(0, 1, PAN_FRAMES)
+        corners = [(round(t * (image.width - width)), round(t * (image.height - height))) for t in steps]
+        frames = [image.crop((x, y, x + width, y + height)) for x, y in corners]
+    milliseconds = 1000 // PAN_RATE
+    frames[0].save(folder / "pan.webp", save_all=True, append_images=frames[1:], duration=milliseconds, quality=90)
+
+
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else __file__).resolve()
     folder = folder if folder.is_dir() else folder.parent
@@ -210,3 +222,4 @@ if __name__ == "__main__":
     coffee_mask().save(folder / "coffee-mask.png")
     for name in ("black", "white"):
         Image.new("L", (WIDTH, HEIGHT), name).save(folder / f"{name}.png")
+    pan(pathlib.Path(__file__).with_name("coffee.jpg"), folder)

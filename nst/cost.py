@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 import nst.convolution
+import nst.windows
 import nst_utils
 from nst.masks import EVERYWHERE
 from nst.windows import crop, cut_windows, layer_size, share
@@ -36,6 +37,7 @@ class Terms(NamedTuple):
     content_layers: tuple = ((nst_utils.CONTENT_LAYER, 1),)
     style_layers: tuple = nst_utils.STYLE_LAYERS
     tv_weight: float = 0
+    temporal_weight: float = 0
     normalize_gradients: bool = False  # each layer's gradient to an L1 norm of its weight, as neural-style has it
     style_cost: str = "gram"  # or "moments", see nst_utils.COMPARE
     style_octaves: int = 1  # sizes at which the style is compared: G's own, half of it, ...
@@ -67,22 +69,30 @@ class Cost:
     J_style is the mean over octaves: of G and the styles, and of both shrunk by averages of 2 x 2, once and
     again [Snelgrove]. What a coarse scale has painted is held to the style so while finer ones are painted.
 
+    Of a film's frame before is the one before, carried along the motion, and how far that is to be trusted
+    at each position, (1, n_H, n_W, 1): then there is a cost "temporal".
+
     What the costs aim at is computed once, here. With gradient=False a call gives None for the gradient.
     Where G is seen in windows, pause() is called before each; what it raises ends the evaluation.
     """
 
-    def __init__(self, model, content, styles, terms, epochs, regions=None, pause=lambda: None):
+    def __init__(self, model, content, styles, terms, epochs, regions=None, pause=lambda: None, before=None):
         self.terms, self.octaves = terms, []
+        self.before = before and tuple(map(tf.constant, before))
         self.painted = None
         if regions is not None and not np.all(there := sum(regions.values()) > 0):
             self.painted = there.astype("float32")[np.newaxis, ..., np.newaxis]
         terms = terms._replace(beta=terms.beta / terms.style_octaves)
+        # Where the picture itself is too large for it, a smaller octave would take the memory that windows save.
+        whole = nst.windows.WHOLE_PIXELS
+        if content.shape[1] * content.shape[2] > whole:
+            whole = nst.windows.WINDOW_PIXELS
         for i in range(terms.style_octaves):
             if i:
                 content, terms = halve(content), terms._replace(alpha=0)  # rather than no layers: the same graph
                 styles = [S._replace(image=halve(S.image), regions=halve_regions(S.regions)) for S in styles]
                 regions = halve_regions(regions)
-            self.octaves.append(Octave(model, content, styles, terms, epochs, regions, pause))
+            self.octaves.append(Octave(model, content, styles, terms, epochs, regions, pause, whole))
 
     def __call__(self, picture, gradient=True):
         with tf.GradientTape() as tape:
@@ -103,6 +113,10 @@ class Cost:
             J_tv, tv_gradient = vary(picture, tf.constant(self.terms.tv_weight, "float32"))
             costs = {**costs, "total": costs["total"] + self.terms.tv_weight * J_tv, "tv": J_tv}
             dJ = dJ + tv_gradient if gradient else None
+        if self.before:
+            J_temporal, its_gradient = stay(picture, *self.before, tf.constant(self.terms.temporal_weight, "float32"))
+            costs = {**costs, "total": costs["total"] + self.terms.temporal_weight * J_temporal, "temporal": J_temporal}
+            dJ = dJ + its_gradient if gradient else None
         if gradient and self.terms.grey:
             dJ = tf.repeat(tf.reduce_mean(dJ, 3, keepdims=True), 3, 3)
         if gradient and self.painted is not None:
@@ -126,9 +140,9 @@ class Octave:
     twice, and a third time to normalize gradients) and once back; with gradient=False once forward.
     """
 
-    def __init__(self, model, content, styles, terms, epochs, regions, pause):
+    def __init__(self, model, content, styles, terms, epochs, regions, pause, whole):
         size = tuple(content.shape[1:3])
-        self.terms, self.windows, self.pause = terms, cut_windows(size, model), pause
+        self.terms, self.windows, self.pause = terms, cut_windows(size, model, whole), pause
         self.frame = frame_of(choose_network(model, self.windows, epochs), size, terms.style_cost, terms.layer_costs)
         content_layers, style_layers = ([name for name, _ in of] for of in (terms.content_layers, terms.style_layers))
         self.a_C = see_content(self.frame, content, self.windows, tuple(content_layers), pause)
@@ -204,6 +218,15 @@ def vary(picture, weight):
         tape.watch(picture)
         J_tv = nst_utils.total_variation(picture)
     return J_tv, weight * tape.gradient(J_tv, picture)
+
+
+@tf.function(autograph=False)
+def stay(picture, carried, trusted, weight):
+    """The temporal cost of a frame, and weight times its gradient."""
+    with tf.GradientTape() as tape:
+        tape.watch(picture)
+        J_temporal = nst_utils.compute_temporal_cost(picture, carried, trusted)
+    return J_temporal, weight * tape.gradient(J_temporal, picture)
 
 
 def choose_network(model, windows, epochs):

@@ -8,6 +8,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -24,6 +25,7 @@ from PIL import Image, ImageOps
 
 import nst.colours
 import nst.files
+import nst.film
 import nst.masks
 import nst.weights
 from nst.files import InputError, RunError
@@ -63,11 +65,21 @@ class Job:
     frame: nst.masks.Frame  # the content at the size of the result
     content: Picture  # what of it is painted
     styles: tuple  # of Pictures, at their size beside it
+    film: nst.film.Film | None  # whose frames are painted; content is the first of them
     init: Picture | None  # where to start, at the content's size, if it is neither the content nor noise
     weights: nst.weights.Source
     identity: dict  # all that the result hangs on
     checkpoint: dict | None  # to go on from
     notices: tuple  # lines that the user should read before it begins
+    first: Picture | None = None  # frame of a film, whose colours the styles get
+
+    def of_frame(self, image):
+        """The job of a frame of the film."""
+        image = nst.files.resize_to_long_side(image, max(self.frame.image.size))
+        content = self.content._replace(image=image.crop(self.frame.box))
+        return dataclasses.replace(
+            self, frame=self.frame._replace(image=image), content=content, first=self.first or self.content
+        )
 
     @property
     def output(self):
@@ -75,7 +87,8 @@ class Job:
 
     @property
     def result(self):
-        return self.output / f"generated_image.{self.settings.output_format}"
+        name = "generated_video.mp4" if self.film else f"generated_image.{self.settings.output_format}"
+        return self.output / name
 
     @property
     def checkpoint_path(self):
@@ -180,7 +193,8 @@ def prepare(settings, coming=types.MappingProxyType({})):
 
 
 def check(settings, source):
-    frame, content, styles, notices = open_pictures(settings, source)
+    film = find_film(settings)
+    frame, content, styles, notices = open_pictures(settings, source, film)
     init = open_init(settings, source, frame, styles)
     weights = nst.weights.find(settings.weights)
     identity = identify(settings, source, weights)
@@ -196,7 +210,7 @@ def check(settings, source):
     if settings.resume:
         path = pathlib.Path(settings.output_dir, CHECKPOINT)
         checkpoint = find_checkpoint(path, identity)
-    job = Job(settings, frame, content, styles, init, weights, identity, checkpoint, notices)
+    job = Job(settings, frame, content, styles, film, init, weights, identity, checkpoint, notices)
     if checkpoint and checkpoint["epoch"] > job.schedule[int(checkpoint["scale"])][1]:
         raise InputError(
             f"argument --epochs: {path} has {checkpoint['epoch']} of them behind it already;"
@@ -211,6 +225,21 @@ def check(settings, source):
 def find_image(name):
     """The path of a picture: a bare name is looked for in images/, then as a path."""
     return nst.files.locate(name, IMAGES)
+
+
+def find_film(settings):
+    """The Film that the content is, None where it is a picture. Raises InputError for what a film has no use for."""
+    name = settings.content_image_filename
+    film = name and nst.film.find_film(find_image(name), settings.frames, settings.max_pixels)
+    if film:
+        for name in ("animation", "tensorboard", "output_format", "save_every", "dpi"):
+            if getattr(settings, name) != getattr(Settings, name):
+                raise InputError(f"argument --{name}: is for a picture; {film.path} is a film, whose frames are kept")
+        if not importlib.util.find_spec("cv2"):
+            raise InputError(f"{film.path}: a film needs OpenCV for its motion; pip install -r requirements-film.txt")
+    elif settings.frames:
+        raise InputError(f"argument --frames: {name} is no film")
+    return film or None
 
 
 class Source(NamedTuple):
@@ -232,15 +261,23 @@ class Source(NamedTuple):
     def digest(self, name):
         """The SHA-256 of a picture's file; "" for none."""
         path = find_image(name)
-        return "" if not name or self.is_coming(path) else nst.files.sha256(path)
+        if not name or self.is_coming(path):
+            return ""
+        if path.is_dir():  # of pictures, a film
+            files = "".join(nst.files.sha256(file) for file in nst.film.numbered(path))
+            return hashlib.sha256(files.encode()).hexdigest()
+        return nst.files.sha256(path)
 
     def is_coming(self, path):
         return None if os.path.exists(path) else self.coming.get(os.path.realpath(path))  # noqa: PTH110 (as above)
 
 
-def open_pictures(settings, source):
+def open_pictures(settings, source, film):
     """(the Frame, what of the content is painted, the styles at style_scale times its long side, lines to tell)."""
-    content, alpha = source.layers(settings.content_image_filename)
+    if film:
+        (_, content), alpha = next(film.frames()), None
+    else:
+        content, alpha = source.layers(settings.content_image_filename)
     styles = [source.image(name) for name in settings.style_image_filename]
     content_mask = open_mask(source, settings.content_mask, content)
     mask_names = settings.style_mask or ("",) * len(styles)

@@ -12,7 +12,6 @@ import math
 import pathlib
 import time
 
-import imageio_ffmpeg
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -21,6 +20,7 @@ from PIL import Image
 
 import nst.colours
 import nst.files
+import nst.film
 import nst.settings
 import nst_utils
 
@@ -34,6 +34,8 @@ ANIMATION_SIDE = 1280  # pixels, at the most
 class Record(contextlib.ExitStack):
     """The record of a job: enter it, add() what the descent yields, then end() it."""
 
+    unit, counted = "epoch", "iteration"
+
     def __init__(self, job):
         super().__init__()
         self.job, self.settings = job, job.settings
@@ -43,6 +45,7 @@ class Record(contextlib.ExitStack):
         self.leftovers = []  # of an earlier run in the folder, removed when there is something better
         self.history, self.names = [], []  # of [iteration, cost, ...], and of the costs
         self.iteration, self.picture, self.state = -1, None, None
+        self.start = None  # a function that gives G before the first iteration
         if checkpoint := job.checkpoint:
             self.history, self.names = checkpoint["history"].tolist(), checkpoint["names"].tolist()
             # A run that was stopped behind its last iteration has its picture here, and none to come.
@@ -63,7 +66,7 @@ class Record(contextlib.ExitStack):
         self.saved_at = time.monotonic()
         done = self.iteration + 1
         left = sum(self.epochs[self.scale :]) - (self.epoch + 1)
-        self.bar = self.enter_context(progress_bar(done + left, done, settings.quiet))
+        self.bar = self.enter_context(progress_bar(done + left, done, settings.quiet, self.unit))
         self.board = self.enter_context(tensorboard(settings.tensorboard)) if settings.tensorboard else None
         return self
 
@@ -103,8 +106,8 @@ class Record(contextlib.ExitStack):
             self.say(f"No step lowers the cost any more{scale}: {done} of {of} epochs")
             self.bar.update(of - done)
 
-    def end(self, start, stopped):
-        """Save the result, the cost curve and the animation; start() gives G before the first iteration."""
+    def end(self, stopped):
+        """Save the result, the cost curve and the animation."""
         if not stopped:
             self.end_scale()
         self.save_picture(self.job.result, self.picture)
@@ -115,7 +118,7 @@ class Record(contextlib.ExitStack):
         recipe = json.dumps(self.job.recipe)
         draw_curve(self.job.output / "costs.png", self.names, self.history, recipe)
         if self.settings.animation != "none":
-            write_animation(self.job.animation, self.job.frame.image.size, self.frames(start), recipe)
+            write_animation(self.job.animation, self.job.frame.image.size, self.frames(), recipe)
         for path in self.leftovers:
             if path not in (self.job.result, self.job.animation):
                 nst.files.remove(path)
@@ -161,7 +164,11 @@ class Record(contextlib.ExitStack):
 
     def save_checkpoint(self, finished):
         facts = {"identity": json.dumps(self.job.identity), "names": self.names, "history": self.history}
-        facts |= {"epochs": self.epochs, "finished": finished, "animation": self.settings.animation}
+        facts |= {
+            "epochs": [of for _, of in self.job.schedule],
+            "finished": finished,
+            "animation": self.settings.animation,
+        }
         facts |= {"stalled": json.dumps(self.stalled)}
         nst.files.write_arrays(self.job.checkpoint_path, {**self.state(), **facts})
         self.saved_at = time.monotonic()
@@ -170,14 +177,14 @@ class Record(contextlib.ExitStack):
         """costs.csv: those that were printed."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(["iteration", *(f"{name}_cost" for name in self.names)])
+        rows.writerow([self.counted, *(f"{name}_cost" for name in self.names)])
         rows.writerows([int(i), *costs] for i, *costs in self.printed())
         nst.files.write_text(self.job.output / "costs.csv", text.getvalue())
 
     def printed(self):
         return [row for row in self.history if row[0] % self.settings.print_every == 0]
 
-    def frames(self, start):
+    def frames(self):
         """Functions that give the pictures of the animation: G's start, those that were saved, and the result."""
         saved = [self.job.output / f"{i:.0f}.png" for i, *_ in self.history[:-1]]
 
@@ -185,10 +192,70 @@ class Record(contextlib.ExitStack):
             return Image.fromarray(nst_utils.to_pixels(self.shown(picture)))
 
         return [
-            lambda: frame(start()),
+            lambda: frame(self.start()),
             *(lambda path=path: nst.files.read_image(path, math.inf) for path in saved if path.exists()),
             lambda: frame(self.picture),
         ]
+
+
+class FilmRecord(Record):
+    """The record of a film: its frames as they come, and the film of them at the end."""
+
+    unit = counted = "frame"
+
+    def __init__(self, job):
+        super().__init__(job)
+        self.epochs, self.scale, self.epoch = [len(job.film.chosen)], 0, self.iteration
+        self.folder = job.output / "frames"
+
+    def __enter__(self):
+        super().__enter__()
+        self.folder.mkdir(exist_ok=True)
+        return self
+
+    def clear(self, earlier):
+        """Remove the frames of an earlier film."""
+        super().clear(earlier)
+        for path in self.folder.glob("*.png"):
+            if path.stem.isdecimal() and is_of_run(path, earlier, first=1):
+                nst.files.remove(path)
+
+    def add_frame(self, number, job, picture, costs, settled):
+        """Print and save a finished frame; job is the frame's own, settled what the next one goes on from beside it."""
+        self.job, self.iteration, self.epoch, self.picture = job, number, number, picture
+        progress = {"iteration": number, "scale": 0, "epoch": 0}
+        self.state = lambda: {"picture": np.asarray(picture), "settled": settled, **progress}
+        self.names = list(costs) + ["temporal"] * ("temporal" not in costs)
+        self.history.append([number, *(costs.get(name, 0.0) for name in self.names)])
+        self.save_picture(self.frame_path(number), picture)
+        self.save_checkpoint(finished=False)
+        if number % self.settings.print_every == 0:
+            self.say(
+                f"Frame {number + 1} of {self.epochs[0]} :", *(f"{name} cost = {costs[name]:.8g}" for name in costs)
+            )
+            self.write_costs()
+        self.bar.set_postfix_str(f"cost {costs['total']:.4g}", refresh=False)
+        self.bar.update()
+
+    def frame_path(self, number):
+        return self.folder / f"{number + 1:06d}.png"
+
+    def end(self, stopped):
+        """Write the film of the frames that there are."""
+        count = self.iteration + 1
+        frames = (nst.files.read_image(self.frame_path(i), math.inf) for i in range(count))
+        with nst.files.whole_path(self.job.result) as part:
+            size, film = self.job.frame.image.size, self.job.film
+            nst.film.encode(part, size, frames, count, film.rate, json.dumps(self.job.recipe))
+            nst.film.add_sound(part, film, count)
+        if not stopped:
+            self.write_costs()
+            self.save_checkpoint(finished=True)
+            self.say(f"Painted {self.job.result}")
+
+    def end_badly(self, picture):
+        if self.iteration >= 0:
+            self.end(stopped=True)
 
 
 def read_settings(folder):
@@ -199,28 +266,28 @@ def read_settings(folder):
         return None
 
 
-def is_of_run(path, recipe):
-    """Whether a numbered picture is an iteration of the run with that recipe."""
+def is_of_run(path, recipe, first=0):
+    """Whether a numbered picture is an iteration of the run with that recipe, the first having that number."""
     try:
         its = json.loads(nst.files.read_comment(path))
         settings = {name: its["settings"].get(name) for name in recipe["settings"]}
         changes = dict.fromkeys(nst.settings.CHANGEABLE)  # when the run is resumed
         alike = {**settings, **changes} == {**recipe["settings"], **changes}
-        return alike and its["sha256"] == recipe["sha256"] and its["iteration"] == int(path.stem)
+        return alike and its["sha256"] == recipe["sha256"] and its["iteration"] == int(path.stem) - first
     except (nst.files.InputError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def progress_bar(epochs, done, quiet):
+def progress_bar(count, done, quiet, unit):
     """A live line on a terminal; nothing elsewhere."""
     return tqdm.tqdm(
-        total=epochs,
+        total=count,
         initial=done,
         disable=quiet or None,
-        unit="epoch",
+        unit=unit,
         leave=False,
         dynamic_ncols=True,
-        bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs, {rate_inv_fmt}, {remaining} left{postfix}",
+        bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s, {rate_inv_fmt}, {remaining} left{postfix}",
     )
 
 
@@ -292,28 +359,10 @@ def write_gif(path, size, pictures, count, seconds, comment):
 
 def write_mp4(path, size, pictures, count, seconds, comment):
     held = round(HOLD_SECONDS / seconds)
-    even = [side + side % 2 for side in size]  # as H.264 in its common form wants them
-    path = str(path.resolve())  # or ffmpeg might take it for an option, or a protocol
-    writer = imageio_ffmpeg.write_frames(
-        path,
-        even,
-        fps=1 / seconds,
-        quality=8,
-        macro_block_size=1,
-        ffmpeg_log_level="quiet",
-        output_params=["-metadata", f"comment={comment}", "-f", "mp4"],
-    )
-    writer.send(None)
-    with contextlib.closing(writer):
+
+    def frames():
         for picture in pictures:
-            frame = np.asarray(picture)
-            frame = np.pad(frame, [(0, even[1] - size[1]), (0, even[0] - size[0]), (0, 0)], "edge")
-            writer.send(frame.tobytes())
-        for _ in range(held):
-            writer.send(frame.tobytes())
-    try:  # its writer does not ask ffmpeg how it ended
-        written = imageio_ffmpeg.count_frames_and_secs(path)[0]
-    except RuntimeError:
-        written = 0
-    if written < count + held:
-        raise OSError(f"ffmpeg wrote {written} of {count + held} pictures")
+            yield picture
+        yield from [picture] * held
+
+    nst.film.encode(path, size, frames(), count + held, 1 / seconds, comment)

@@ -6,11 +6,14 @@ takes seconds to start, is behind it.
 
 import contextlib
 import functools
+import importlib
 import os
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image, ImageOps
 
 import nst.colours
 import nst.cost
@@ -18,9 +21,11 @@ import nst.descent
 import nst.files
 import nst_utils
 from nst.files import RunError
-from nst.record import Record
+from nst.record import FilmRecord, Record
 from nst.settings import Settings
 
+SAME_SCENE = 0.3  # of a frame must be there in the one before
+SETTLING = 4  # frames until what has come into sight is held to what was painted there
 DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")  # where Linux tells of NVIDIA's
 
 
@@ -44,7 +49,6 @@ def paint(job, stop):
         model = load_vgg_model(job.weights.name, layers, settings.pooling, settings.padding)
     size = f"{job.content.image.width} x {job.content.image.height}"
     with nst.files.claimed(job.output), shortage_told(f"with a picture of {size}; lower --image_size"):
-        scales = [make_scale(shrink, epochs, job, model, stop.check) for shrink, epochs in job.schedule]
         if settings.optimizer == "adam":
             # Weights that are small together would have the gradient drown in it.
             weight = (settings.alpha + settings.beta + settings.tv_weight) / (Settings.alpha + Settings.beta)
@@ -52,28 +56,104 @@ def paint(job, stop):
         else:
             optimizer = nst.descent.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
         stop.patient = True
-        with Record(job) as record:
+        with (FilmRecord if job.film else Record)(job) as record:
             record.say(f"Painting with {model.name}, weights: {job.weights.name}, on {processor()}", *unused_gpu())
             try:
-                for iterate in nst.descent.descend(scales, optimizer, job.checkpoint):
-                    record.add(iterate)
-                    if stop.signum:
-                        break
+                (paint_film if job.film else paint_picture)(job, model, optimizer, record, stop)
             except KeyboardInterrupt:  # between two windows
                 if record.state is None:
                     raise
+            except RunError:  # of a frame that cannot be read
+                record.end_badly(record.picture)
+                raise
             except nst.descent.Diverged as error:
                 record.end_badly(error.picture)
                 step_failed = settings.optimizer == "adam" and error.iteration >= 0
                 lower = "--learning_rate" if step_failed else "--alpha, --beta and --tv_weight"
                 raise RunError(f"{error}; lower {lower}. {job.result} has the last good picture") from error
             stopped = stop.signum is not None
-            record.end(lambda: scales[0].start(None), stopped)
+            record.end(stopped)
     if stopped:
+        what = f"frame {record.iteration + 1}" if job.film else f"iteration {record.iteration}"
         raise KeyboardInterrupt(
-            f"after iteration {record.iteration}: {job.result} has the picture so far, and --resume goes on with it"
+            f"after {what}: {job.result} has the {'film' if job.film else 'picture'} so far,"
+            " and --resume goes on with it"
         )
     return record.costs
+
+
+def paint_picture(job, model, optimizer, record, stop):
+    """The descent of a picture, through all its scales, recorded."""
+    scales = [make_scale(shrink, epochs, job, model, stop.check) for shrink, epochs in job.schedule]
+    record.start = lambda: scales[0].start(None)
+    for iterate in nst.descent.descend(scales, optimizer, job.checkpoint):
+        record.add(iterate)
+        if stop.signum:
+            break
+
+
+def paint_film(job, model, optimizer, record, stop):
+    """A descent for each frame: the first as a picture's, the others from the one before.
+
+    That is carried along the motion [Ruder, section 4], see nst.flow. Where the motion can be trusted little may
+    change; where it cannot, the content stands in. With too little trust it is another scene.
+    """
+    flow = importlib.import_module("nst.flow")  # with OpenCV, which only films need
+    done, G, before = record.iteration, record.picture, None
+    settled = job.checkpoint["settled"] if job.checkpoint else None  # how long each pixel has been painted, 0 to 1
+    for number, image in job.film.frames(max(0, done)):
+        of_frame = job.of_frame(image)
+        here = np.asarray(of_frame.content.image)
+        if number > done:
+            carried = None
+            if before is not None:
+                back = flow.flow(here, before)
+                trusted = flow.trust(back, flow.flow(before, here))
+                if trusted.mean() >= SAME_SCENE:
+                    settled = trusted * np.clip(flow.look_up(settled, back), 0, 1)
+                    contents = (paint_content(job.settings, image) for image in (before, here))
+                    start = flow.start_from(np.asarray(G)[0], *contents, back, trusted, texture(job, number))
+                    carried = Carried(start, settled)
+            if carried:
+                epochs = job.settings.frame_epochs
+                schedule = [(2 ** (len(epochs) - 1 - k), of) for k, of in enumerate(epochs)]
+            else:
+                settled, schedule = np.ones(here.shape[:2], "float32"), job.schedule
+            frames = len(job.film.chosen) if carried else 1
+            scales = [make_scale(*scale, of_frame, model, stop.check, carried, frames) for scale in schedule]
+            for iterate in nst.descent.descend(scales, optimizer):
+                stop.check()
+                G, costs = iterate.picture, iterate.costs
+            settled = np.minimum(settled + 1 / SETTLING, 1)
+            record.add_frame(number, of_frame, G, costs, settled)
+            if stop.signum:
+                break
+        before = here
+
+
+class Carried(NamedTuple):
+    """What a frame is painted from (n_H, n_W, 3), and for each pixel, 0 to 1, how much it is to stay (n_H, n_W)."""
+
+    image: np.ndarray
+    settled: np.ndarray
+
+    def at(self, size):
+        """The same at another size (n_H, n_W), by averages."""
+        return Carried(*(nst_utils.resize(part, size, "area") for part in self))
+
+
+def paint_content(settings, image):
+    return nst.colours.paint_with(settings.preserve_colors, image)[0].astype("float32")
+
+
+def texture(job, number):
+    """The first style, filling the frame, from another place for each number."""
+    size = job.content.image.size
+    style = ImageOps.fit(job.styles[0].image, size, Image.Resampling.LANCZOS)
+    shift = np.random.default_rng((job.settings.seed, number)).integers(size[::-1])
+    content = (job.first or job.content).image
+    painted = nst.colours.paint_with(job.settings.preserve_colors, np.asarray(content), np.asarray(style))[1]
+    return np.roll(painted, shift, (0, 1)).astype("float32")
 
 
 @contextlib.contextmanager
@@ -107,8 +187,11 @@ def unused_gpu():
     )
 
 
-def make_scale(shrink, epochs, job, model, pause):
-    """A scale of the descent, so many times smaller than the job's pictures; pause is nst.cost's."""
+def make_scale(shrink, epochs, job, model, pause, carried=None, frames=1):
+    """A scale of the descent, so many times smaller than the job's pictures; pause is nst.cost's.
+
+    Of a film's frame carried is what it goes on from, and frames how many like it there are.
+    """
     settings = job.settings
 
     def at_scale(picture):
@@ -124,9 +207,17 @@ def make_scale(shrink, epochs, job, model, pause):
 
     def first_picture(coarser):
         content = at_scale(job.content)
-        if coarser is None and job.init:
+        if coarser is None and job.init and not carried:
             return list(arrays(content, at_scale(job.init)))[1]
         (C,) = arrays(content)
+        if carried:
+            size = C.shape[1:3]
+            start = carried.at(size).image[np.newaxis]
+            if coarser is None:
+                return start
+            return start + nst_utils.resize(
+                coarser - nst_utils.resize(start, coarser.shape[1:3], "area"), size, "bicubic"
+            )
         if coarser is None:
             noise_ratio = {"content": 0, "random": 1}.get(settings.init, settings.noise_ratio)
             return nst_utils.generate_noise_image(C, noise_ratio, settings.seed)
@@ -134,7 +225,8 @@ def make_scale(shrink, epochs, job, model, pause):
 
     def cost():
         content, *styles = map(at_scale, (job.content, *job.styles))
-        C, *S = arrays(content, *styles)
+        (C,) = arrays(content)
+        S = list(arrays(at_scale(job.first or job.content), *styles))[1:]
         regions, *style_regions = (shares(picture.regions) for picture in (content, *styles))
         terms = nst.cost.Terms(
             alpha=settings.alpha,
@@ -144,12 +236,15 @@ def make_scale(shrink, epochs, job, model, pause):
             style_cost=settings.style_cost,
             style_octaves=settings.style_octaves,
             tv_weight=settings.tv_weight,
+            temporal_weight=settings.temporal_weight,
             normalize_gradients=settings.normalize_gradients,
             layer_costs=settings.layer_costs,
             grey=job.grey,
         )
+        before = carried and carried.at(C.shape[1:3])
+        before = before and (before.image[np.newaxis], before.settled[np.newaxis, ..., np.newaxis])
         styles = list(map(nst.cost.Style, S, job.style_weights, style_regions, job.style_layers))
-        return nst.cost.Cost(model, C, styles, terms, epochs, regions, pause)
+        return nst.cost.Cost(model, C, styles, terms, epochs * frames, regions, pause, before)
 
     return nst.descent.Scale(epochs, start, cost)
 

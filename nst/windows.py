@@ -42,13 +42,13 @@ class Window(NamedTuple):
         return self.top + top, self.top + bottom, self.left + left, self.left + right
 
 
-def cut_windows(size, model):
+def cut_windows(size, model, whole=None):
     """The windows that a picture of size (n_H, n_W) goes through the model in, all of one size.
 
-    One if the picture is small enough, otherwise those that have the fewest pixels in all.
+    One if the picture has at most whole pixels, WHOLE_PIXELS by default; otherwise those that have the fewest in all.
     """
     grid, margin = grid_and_margin(model)
-    if size[0] * size[1] <= WHOLE_PIXELS:
+    if size[0] * size[1] <= (WHOLE_PIXELS if whole is None else whole):
         parts = 1, 1
     else:
         (down, rows), (across, columns) = (part_sizes(length, grid, margin) for length in size)
