@@ -37,7 +37,7 @@ class Terms(NamedTuple):
     content_layers: tuple = ((nst_utils.CONTENT_LAYER, 1),)
     style_layers: tuple = nst_utils.STYLE_LAYERS
     tv_weight: float = 0
-    temporal_weight: float = 0
+    temporal_weight: float = 0  # of what differs from before, see Cost
     normalize_gradients: bool = False  # each layer's gradient to an L1 norm of its weight, as neural-style has it
     style_cost: str = "gram"  # or "moments", see nst_utils.COMPARE
     style_octaves: int = 1  # sizes at which the style is compared: G's own, half of it, ...

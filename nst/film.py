@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence
 
 import nst.files
 from nst.files import InputError, RunError, reason
@@ -30,12 +30,13 @@ class Film(NamedTuple):
     rate: float  # frames a second, of those asked for
     count: int  # of all its frames
     chosen: range
+    max_pixels: int  # of a frame
 
     def frames(self, first=0):
         """(number, image) of the chosen frames, from that number of them on. Raises RunError for a damaged one."""
         numbers = {frame: number for number, frame in enumerate(self.chosen) if number >= first}
         last = max(numbers, default=-1)
-        with contextlib.closing(READERS[self.kind](self.path)) as images:
+        with contextlib.closing(READERS[self.kind](self.path, self.max_pixels)) as images:
             for frame in range(last + 1):
                 try:
                     image = next(images)
@@ -70,7 +71,7 @@ def find_film(path, frames, max_pixels):
         return None  # to be told by whoever reads it
     else:
         kind = "film"
-    size, rate, count = PROBES[kind](path) or (None, 0, 0)
+    size, rate, count = PROBES[kind](path, max_pixels) or (None, 0, 0)
     if not count:
         if kind == "film":
             return None
@@ -80,7 +81,7 @@ def find_film(path, frames, max_pixels):
     chosen = range(count)[parse_frames(frames)]
     if not chosen:
         raise InputError(f"argument --frames: {frames} is none of the {count} frames of {path}")
-    return Film(path, kind, size, rate / abs(chosen.step), count, chosen)
+    return Film(path, kind, size, rate / chosen.step, count, chosen, max_pixels)
 
 
 def parse_frames(text):
@@ -91,26 +92,29 @@ def parse_frames(text):
 
 
 def is_picture(path):
+    """Whether Pillow knows its format; how large it may be is asked when it is read."""
     try:
-        with Image.open(path):
+        with nst.files.bounded(None), Image.open(path):
             return True
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError):
+    except (OSError, ValueError):
         return False
 
 
 # --- Each kind: (size, rate, count) or None, and a generator of functions that give an image ----------------------
 
 
-def probe_film(path):
+def probe_film(path, max_pixels):
     try:
         with contextlib.closing(imageio_ffmpeg.read_frames(local(path))) as frames:
             told = next(frames)
-        return told["size"], told["fps"], imageio_ffmpeg.count_frames_and_secs(local(path))[0]
-    except (OSError, RuntimeError, KeyError, StopIteration, ZeroDivisionError):  # what is no film
+        count = imageio_ffmpeg.count_frames_and_secs(local(path))[0]
+        # ffmpeg takes a still picture for a film of one frame, and text for one that a terminal shows.
+        return (told["size"], told["fps"], count) if count > 1 and told["codec"] != "ansi" else None
+    except (OSError, RuntimeError, KeyError, StopIteration):  # what is no film
         return None
 
 
-def read_film(path):
+def read_film(path, max_pixels):
     frames = imageio_ffmpeg.read_frames(local(path))
     with contextlib.closing(frames):
         size = next(frames)["size"]
@@ -118,14 +122,14 @@ def read_film(path):
             yield lambda frame=frame: Image.frombytes("RGB", size, frame)
 
 
-def probe_animation(path):
-    with Image.open(path) as image:
+def probe_animation(path, max_pixels):
+    with nst.files.bounded(None), Image.open(path) as image:
         milliseconds = [frame.info.get("duration", 0) or 100 for frame in ImageSequence.Iterator(image)]
         return image.size, 1000 / np.mean(milliseconds), len(milliseconds)
 
 
-def read_animation(path):
-    with Image.open(path) as image:
+def read_animation(path, max_pixels):
+    with nst.files.bounded(None), Image.open(path) as image:  # find_film has asked
         for frame in ImageSequence.Iterator(image):
             yield lambda frame=frame: nst.files.flatten(frame.copy())[0]
 
@@ -136,15 +140,15 @@ def numbered(path):
     return [file for _, _, file in sorted((int(m[2]), m[1], file) for m, file in found if m and is_picture(file))]
 
 
-def probe_folder(path):
+def probe_folder(path, max_pixels):
     if not (files := numbered(path)):
         return None
-    return nst.files.read_image(files[0]).size, FOLDER_RATE, len(files)
+    return nst.files.read_image(files[0], max_pixels).size, FOLDER_RATE, len(files)
 
 
-def read_folder(path):
+def read_folder(path, max_pixels):
     for file in numbered(path):
-        yield lambda file=file: nst.files.read_image(file)
+        yield lambda file=file: nst.files.read_image(file, max_pixels)
 
 
 PROBES = {"film": probe_film, "animation": probe_animation, "folder": probe_folder}
@@ -186,10 +190,9 @@ def encode(path, size, pictures, count, rate, comment=""):
 
 def add_sound(path, film, count):
     """Put the sound of the film's first so many chosen frames to the .mp4 at path. Raises OSError where it fails."""
-    step = film.chosen.step
-    if film.kind != "film" or step < 0:
+    if film.kind != "film":
         return
-    start, seconds = film.chosen.start / (film.rate * step), count / film.rate
+    start, seconds = film.chosen.start / (film.rate * film.chosen.step), count / film.rate
     with_sound = path.with_name(f"{path.name}.sound")
     for codec in "copy", "aac":  # an .mp4 does not hold every kind
         words = ["-ss", f"{start:.6f}", "-t", f"{seconds:.6f}", "-i", local(film.path), "-map", "0:v", "-map", "1:a?"]

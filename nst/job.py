@@ -143,7 +143,7 @@ class Job:
             epochs = spread(self.checkpoint["epochs"], len(epochs))[:behind] + epochs[behind:]
         return [(2 ** (len(epochs) - 1 - k), of) for k, of in enumerate(epochs)]
 
-    @property
+    @functools.cached_property
     def grey(self):
         """All its pictures are grey, and so is what is painted of them."""
         pictures = (self.content, *self.styles, *([self.init] if self.init else []))

@@ -133,6 +133,16 @@ class Record(contextlib.ExitStack):
         self.save_picture(self.job.result, picture)
 
     @property
+    def so_far(self):
+        """Where a run was stopped, and what it left."""
+        return f"iteration {self.iteration}: {self.job.result} has the picture so far"
+
+    @property
+    def kept(self):
+        """What end_badly() left."""
+        return f"{self.job.result} has the last good picture"
+
+    @property
     def costs(self):
         """{name: cost} of the last iteration."""
         return dict(zip(self.names, self.history[-1][1:], strict=True))
@@ -254,8 +264,17 @@ class FilmRecord(Record):
             self.say(f"Painted {self.job.result}")
 
     def end_badly(self, picture):
+        """Write the film so far; a frame's last picture is not one of it."""
         if self.iteration >= 0:
             self.end(stopped=True)
+
+    @property
+    def so_far(self):
+        return f"frame {self.iteration + 1}: {self.job.result} has the film so far"
+
+    @property
+    def kept(self):
+        return f"{self.job.result} has the film so far" if self.iteration >= 0 else "No frame was finished"
 
 
 def read_settings(folder):

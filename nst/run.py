@@ -70,15 +70,11 @@ def paint(job, stop):
                 record.end_badly(error.picture)
                 step_failed = settings.optimizer == "adam" and error.iteration >= 0
                 lower = "--learning_rate" if step_failed else "--alpha, --beta and --tv_weight"
-                raise RunError(f"{error}; lower {lower}. {job.result} has the last good picture") from error
+                raise RunError(f"{error}; lower {lower}. {record.kept}") from error
             stopped = stop.signum is not None
             record.end(stopped)
     if stopped:
-        what = f"frame {record.iteration + 1}" if job.film else f"iteration {record.iteration}"
-        raise KeyboardInterrupt(
-            f"after {what}: {job.result} has the {'film' if job.film else 'picture'} so far,"
-            " and --resume goes on with it"
-        )
+        raise KeyboardInterrupt(f"after {record.so_far}, and --resume goes on with it")
     return record.costs
 
 
@@ -95,8 +91,8 @@ def paint_picture(job, model, optimizer, record, stop):
 def paint_film(job, model, optimizer, record, stop):
     """A descent for each frame: the first as a picture's, the others from the one before.
 
-    That is carried along the motion [Ruder, section 4], see nst.flow. Where the motion can be trusted little may
-    change; where it cannot, the content stands in. With too little trust it is another scene.
+    That is carried along the motion, after Ruder, Dosovitskiy & Brox 2016, see nst.flow. Where the motion can be
+    trusted little may change. With too little trust it is another scene.
     """
     flow = importlib.import_module("nst.flow")  # with OpenCV, which only films need
     done, G, before = record.iteration, record.picture, None
@@ -168,23 +164,18 @@ def shortage_told(where):
 def processor():
     """What TensorFlow computes on, in words."""
     if gpus := tf.config.list_physical_devices("GPU"):
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return (
-            f"{len(gpus)} x {details.get('device_name', 'GPU')}"
-            if len(gpus) > 1
-            else details.get("device_name", "a GPU")
-        )
+        # TensorFlow computes on the first, whatever others there are.
+        return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "a GPU")
     given = tf.config.threading.get_intra_op_parallelism_threads()
     threads = given or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     return f"{threads} processor thread{'s' if threads > 1 else ''}"
 
 
 def unused_gpu():
-    """A line for who has a GPU that TensorFlow does not see; none for others."""
-    there = DRIVER.is_dir() and any(DRIVER.iterdir())
-    return ("A GPU is there and not used; pip install 'tensorflow[and-cuda]'",) * (
-        there and not tf.config.list_physical_devices("GPU")
-    )
+    """[A line for who has a GPU that TensorFlow does not see]; nothing for others."""
+    if DRIVER.is_dir() and any(DRIVER.iterdir()) and not tf.config.list_physical_devices("GPU"):
+        return ["A GPU is there and not used; pip install 'tensorflow[and-cuda]'"]
+    return []
 
 
 def make_scale(shrink, epochs, job, model, pause, carried=None, frames=1):
@@ -226,7 +217,7 @@ def make_scale(shrink, epochs, job, model, pause, carried=None, frames=1):
     def cost():
         content, *styles = map(at_scale, (job.content, *job.styles))
         (C,) = arrays(content)
-        S = list(arrays(at_scale(job.first or job.content), *styles))[1:]
+        _, *S = arrays(at_scale(job.first) if job.first else content, *styles)
         regions, *style_regions = (shares(picture.regions) for picture in (content, *styles))
         terms = nst.cost.Terms(
             alpha=settings.alpha,

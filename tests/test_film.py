@@ -12,6 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import tensorflow as tf
+import tifffile
 from PIL import Image
 
 import nst.cost
@@ -103,6 +104,23 @@ def test_a_film_keeps_its_rate_its_sound_and_its_recipe(films, paint_here, tmp_p
     assert "Finished already" in paint_here(*flags, "--frames", "2:8", "--resume")[1]
 
 
+def test_what_ffmpeg_reads_as_well_is_no_film(paint_here, tmp_path):
+    """A picture over Pillow's bound, a TIFF of floats, which Pillow has no mode for, and text."""
+    Image.new("RGB", (60, 50)).save(tmp_path / "large.png")
+    tifffile.imwrite(tmp_path / "deep.tif", np.zeros((50, 60, 3), "float32"), photometric="rgb")
+    (tmp_path / "notes.txt").write_text("not a picture\n" * 2000)
+    for name in "large.png", "deep.tif", "notes.txt":
+        assert nst.film.find_film(tmp_path / name, "", 1000) is None
+    status, _, error = paint_here("--content_image_filename", "large.png", "--max_pixels", 2000)
+    assert status == 2 and "large.png: over 2,000 pixels, the most that is read" in error
+
+
+def test_a_film_that_diverges_says_what_is_left(paint_here, films, tmp_path):
+    status, _, error = paint_here("--content_image_filename", films / "frames", *FAST, "--learning_rate", "1e38")
+    assert status == 1 and error.endswith("lower --learning_rate. No frame was finished\n")
+    assert not (tmp_path / "output" / "generated_video.mp4").exists()
+
+
 REFUSED = {
     "an animation": (["--animation", "gif"], "argument --animation: is for a picture; {films}/pan.mp4 is a film"),
     "a format": (["--output_format", "png"], "argument --output_format: is for a picture;"),
@@ -153,7 +171,7 @@ def test_a_frame_that_cannot_be_painted_is_named_and_the_film_so_far_kept(paint_
     assert paint_here(*flags)[0] == 0
 
 
-def test_a_film_that_is_cut_off_is_told(films, tmp_path, monkeypatch):
+def test_a_film_that_is_cut_off_is_told(films):
     film = nst.film.find_film(films / "pan.mp4", "", 10**6)._replace(count=12, chosen=range(12))
     with pytest.raises(nst.files.RunError, match=r"pan\.mp4: frame 11 of 12 cannot be read; it is cut off there"):
         list(film.frames())

@@ -194,6 +194,17 @@ def test_with_all_of_a_preset_windows_and_winograd_agree_with_the_whole(inputs, 
         np.testing.assert_allclose(other, gradient, atol=1e-4 * np.abs(gradient).max())
 
 
+def test_an_octave_of_a_picture_in_windows_is_seen_in_windows_too(inputs, monkeypatch):
+    layers = ("conv1_1", 1), ("conv2_1", 1)
+    model = load(inputs, dict(layers))
+    terms = Terms(content_layers=layers[:1], style_layers=layers, style_octaves=2)
+    monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", 4_000)
+    for whole, alone in (30_000, True), (20_000, False):  # the picture has 25 500 pixels, its octave a quarter
+        monkeypatch.setattr(nst.windows, "WHOLE_PIXELS", whole)
+        octaves = Cost(model, C, [Style(S)], terms, 1).octaves
+        assert [len(octave.windows) == 1 for octave in octaves] == [alone, alone]
+
+
 # --- The style's cost -----------------------------------------------------------------------------------------
 
 
