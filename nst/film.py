@@ -109,7 +109,7 @@ def probe_film(path, max_pixels):
             told = next(frames)
         count = imageio_ffmpeg.count_frames_and_secs(local(path))[0]
         # ffmpeg takes a still picture for a film of one frame, and text for one that a terminal shows.
-        return (told["size"], told["fps"], count) if count > 1 and told["codec"] != "ansi" else None
+        return (told["size"], told["fps"], count) if count > 1 and told["codec"].strip(",") != "ansi" else None
     except (OSError, RuntimeError, KeyError, StopIteration):  # what is no film
         return None
 
