@@ -127,7 +127,7 @@ def main(argv=None):
     with Stop() as stop:
         try:
             settings = parse_settings(argv)
-            if settings.batch:
+            if settings.is_batch:
                 return nst.batch.run(settings, argv, stop, import_run)
             job = prepare(settings)
             if not job.finished:

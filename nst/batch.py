@@ -1,62 +1,62 @@
-"""Many pictures in one command: the rows of a CSV file, each a job.
+"""Many pictures in one command: the rows of a CSV file, each a job, and the variants of --vary.
 
 The header names flags; what a row leaves empty is as the command line says. All rows are checked before
 the first is painted. TensorFlow starts once, and what was loaded and compiled for one job serves the next.
 Jobs share no file, so machines can share a batch, each with a shard of its rows.
 """
 
-import collections
 import csv
 import dataclasses
-import io
+import itertools
 import os
 import pathlib
+import re
 import sys
 import time
 from typing import NamedTuple
 
 import nst.files
 from nst.files import InputError, reason
-from nst.job import prepare
-from nst.settings import FIELDS, Settings, cell_words, parse_settings
+from nst.job import PICTURES, prepare
+from nst.report import Report
+from nst.settings import FIELDS, Settings, cell_words, join_values, parse_settings
 
-OF_THE_COMMAND = ("batch", "shard", "settings", "resume", "quiet")  # flags that are no row's
-COSTS = ("total", "content", "style", "tv")
-COLUMNS = (
-    *("line", "content_image_filename", "style_image_filename", "output_dir", "status", "seconds"),
-    *(f"{name}_cost" for name in COSTS),
-    "message",
-)
+OF_THE_COMMAND = ("batch", "vary", "shard", "report", "settings", "resume", "quiet")  # flags that are no row's
+MOST_VARIANTS = 1000
 
 
 class Row(NamedTuple):
-    """A job of the batch: its line in the file, its settings, and whether an earlier row is the same job."""
+    """A job of the batch, and where it comes from."""
 
-    line: int
+    line: int  # in the file; of variants alone their number
+    where: str  # the same in words, with the variant
     settings: Settings
-    repeated: bool
+    said: tuple  # names of the flags that its cells and its variant give
+    repeated: bool  # an earlier row is the same job
 
 
 def run(command, argv, stop, import_run):
-    """Paint the jobs of command.batch, command being the Settings of argv; returns the exit status.
+    """Paint the jobs of command.batch and command.vary, command being the Settings of argv; returns the exit status.
 
     A job that fails is told and the next one runs. Raises InputError, with a line for each fault of the
     file, before anything is painted, and KeyboardInterrupt where stop says so.
     """
     rows = read_rows(command, argv)
     shard, of = map(int, command.shard.split("/"))
-    rows = rows[shard - 1 :: of]
-    name = "batch.csv" if of == 1 else f"batch-{shard}-of-{of}.csv"
-    report = Report(pathlib.Path(command.output_dir, name))
-    with nst.files.locked(report.path.parent, f".{name}.lock"):
-        paint = import_run().paint if rows else None
-        report.write()
+    name = "batch" if of == 1 else f"batch-{shard}-of-{of}"
+    report = Report(pathlib.Path(command.output_dir), name, rows, rows[shard - 1 :: of])
+    with nst.files.locked(report.folder, f".{name}.csv.lock"):
+        if command.report:
+            report.gather()
+        else:
+            paint = import_run().paint if report.rows else None
+        report.write_table()
+        report.write_page()
         try:
-            for number, row in enumerate(rows, 1):
-                paint_row(row, f"Job {number} of {len(rows)}, line {row.line}", paint, report, stop)
+            for number, row in enumerate(() if command.report else report.rows, 1):
+                paint_row(row, f"Job {number} of {len(report.rows)}, {row.where}", paint, report, stop)
         finally:
-            if not command.quiet:
-                report.tell()
+            report.end(command.quiet)
     return 1 if report.count["failed"] or report.unwritten else 0
 
 
@@ -73,6 +73,7 @@ def paint_row(row, title, paint, report, stop):
         if not settings.quiet:
             print(f"{title}: {job.output}", flush=True)
             report.notice(job.notices)
+        report.add(row, "running")
         costs = paint(job, stop)
     except KeyboardInterrupt as interrupt:
         report.add(row, "stopped", seconds=time.monotonic() - started)
@@ -82,43 +83,55 @@ def paint_row(row, title, paint, report, stop):
             raise  # the standard output's
         known = isinstance(error, InputError | nst.files.RunError | nst.files.WriteError)
         message = str(error) if known else f"{type(error).__name__}: {reason(error)}"
-        print(f"nst_main.py: error: line {row.line}: {message}", file=sys.stderr)
+        print(f"nst_main.py: error: {row.where}: {message}", file=sys.stderr)
         report.add(row, "failed", seconds=time.monotonic() - started, message=message)
     else:
         report.add(row, "done", costs, time.monotonic() - started)
 
 
-# --- The file -------------------------------------------------------------------------------------------------
+# --- The rows -------------------------------------------------------------------------------------------------
 
 
 def read_rows(command, argv):
-    """The Rows of command.batch. Raises InputError, with a line for each fault, unless all can be painted."""
+    """The Rows of command.batch and command.vary. Raises InputError, with a line for each fault, unless all are sound.
+
+    They can be painted then, or, with command.report, read of.
+    """
+    variants, cells_of = list(vary(command.vary)), read_cells(command.batch) if command.batch else [(0, {})]
+    if command.vary and len(cells_of) * len(variants) > MOST_VARIANTS:
+        raise InputError(
+            f"argument --vary: {len(cells_of) * len(variants):,} pictures, and {MOST_VARIANTS:,} are the most;"
+            " vary less at a time"
+        )
+    if both := variants[0][0].keys() & cells_of[0][1].keys():
+        raise InputError(f"argument --vary: {min(both)} is a column of {command.batch} too; leave one of them out")
     rows, faults, owners, coming = [], [], {}, {}
-    for line, cells in read_cells(command.batch):
+    for number, ((line, cells), (changes, variant)) in enumerate(itertools.product(cells_of, variants), 1):
+        where = " with ".join([f"line {line}"] * bool(line) + [variant] * bool(variant))
         try:
-            settings = row_settings(command, argv, cells)
+            settings = row_settings(command, argv, {**cells, **changes}, variant)
             # Folders whose names differ in case alone are one on many systems, and a batch is for any.
             folder = str(pathlib.Path(settings.output_dir).resolve()).casefold()
             if folder == str(pathlib.Path(command.output_dir).resolve()).casefold():
                 raise InputError(f"its folder {settings.output_dir} is the batch's own; give it one below")
-            owner = owners.setdefault(folder, Row(line, settings, False))
-            repeated = owner.line != line
-            if repeated and owner.settings != settings:
-                raise InputError(f"its folder {settings.output_dir} is line {owner.line}'s too; give it an output_dir")
-            if not repeated:
+            said = tuple(name for name, cell in {**cells, **changes}.items() if cell)
+            row = Row(line or number, where, settings, said, repeated=folder in owners)
+            owner = owners.setdefault(folder, row)
+            if owner.settings != settings:
+                raise InputError(f"its folder {settings.output_dir} is {owner.where}'s too; give it an output_dir")
+            if not row.repeated and not command.report:
                 job = prepare(settings, coming)
                 coming[os.path.realpath(job.result)] = job.frame.image.size
-            rows.append(Row(line, settings, repeated))
+            rows.append(row)
         except InputError as error:
-            faults.append(f"{command.batch} line {line}: {error}")
+            faults.append(f"{command.batch or '--vary'} {where}: {error}")
     if faults:
         raise InputError("\n".join(faults))
     return rows
 
 
 def read_cells(path):
-    """(line number, {flag's name: cell}) of each row of a CSV file. Raises InputError where it is none."""
-    allowed = [field.name for field in FIELDS.values() if field.name not in OF_THE_COMMAND]
+    """[(line number, {flag's name: cell})] of the rows of a CSV file. Raises InputError where it is none."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True, strict=True)
@@ -126,87 +139,60 @@ def read_cells(path):
             rows = [(reader.line_num, cells) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"argument --batch: {path}: cannot be read ({reason(error)})") from error
-    if unknown := [name for name in names if name not in allowed]:
-        raise InputError(
-            f"argument --batch: {path}: its header has {unknown[0]!r}, which is none of {', '.join(allowed)}"
-        )
-    if len(set(names)) < len(names):
-        raise InputError(f"argument --batch: {path}: its header has {max(names, key=names.count)!r} twice")
+    check_names(names, f"argument --batch: {path}: its header has")
     if not rows:
         raise InputError(f"argument --batch: {path}: no jobs; it needs a header of flags and a row for each job")
     return rows
 
 
-def row_settings(command, argv, cells):
+def check_names(names, told):
+    """Raises InputError where one is no flag of a job, or is there twice."""
+    allowed = [field.name for field in FIELDS.values() if field.name not in OF_THE_COMMAND]
+    if unknown := [name for name in names if name not in allowed]:
+        raise InputError(f"{told} {unknown[0]!r}, which is none of {', '.join(allowed)}")
+    if len(set(names)) < len(names):
+        raise InputError(f"{told} {max(names, key=names.count)!r} twice")
+
+
+def vary(asked):
+    """({flag's name: cell}, name of the folder) of each combination of what --vary asks for, [(name, value, ...)]."""
+    check_names([words[0] if words else "" for words in asked], "argument --vary: there is")
+    axes = []
+    for name, *values in asked:
+        if name == "output_dir":
+            raise InputError("argument --vary: output_dir is made of what varies; --output_dir names the folder of all")
+        if not values or len(set(values)) < len(values):
+            twice = f"has {max(values, key=values.count)!r} twice" if values else "has no values"
+            raise InputError(f"argument --vary: {name} {twice}; give it each value once")
+        axes.append([(name, value, slug) for value, slug in zip(values, slugs(name, values), strict=True)])
+    for variant in itertools.product(*axes):
+        yield {name: value for name, value, _ in variant}, ",".join(f"{name}={slug}" for name, _, slug in variant)
+
+
+def slugs(name, values):
+    """What stands for each value of a flag in the name of a folder: of a picture its name alone."""
+    parts = [[pathlib.Path(part).stem if name in PICTURES else part for part in value.split(";")] for value in values]
+    found = [re.sub(r"[^\w.+-]+", "_", "+".join(part.strip() for part in value)) for value in parts]
+    alike = len({slug.casefold() for slug in found}) < len(found)
+    return [f"{number}-{slug}" for number, slug in enumerate(found, 1)] if alike else found
+
+
+def row_settings(command, argv, cells, variant):
     """The Settings of a row: the command's, but for what the row's cells say."""
     if None in cells:
         raise InputError("it has more cells than the header")
     cells = {name: cell.strip() for name, cell in cells.items() if cell and cell.strip()}
     words = [word for name, cell in cells.items() for word in cell_words(name, cell)]
-    settings = parse_settings(argv, [*words, "--batch=", "--shard=1/1"])
-    if "output_dir" not in cells:
+    of_all = tuple(f"--{name}" for name in ("batch", "vary", "shard", "report"))
+    settings = parse_settings([word for word in join_values(argv) if word.partition("=")[0] not in of_all], words)
+    folder = pathlib.Path(settings.output_dir)
+    if command.batch and "output_dir" not in cells:
         content = pathlib.Path(settings.content_image_filename).stem
         styles = "+".join(pathlib.Path(name).stem for name in settings.style_image_filename)
-        folder = pathlib.Path(command.output_dir, f"{content}-{styles}")
-        settings = dataclasses.replace(settings, output_dir=str(folder))
+        folder = folder / f"{content}-{styles}"
+    settings = dataclasses.replace(settings, output_dir=str(folder / variant))
     if command.tensorboard and "tensorboard" not in cells:
         path = pathlib.Path(settings.output_dir)
         folder = pathlib.Path(command.tensorboard, *(part for part in path.parts if part not in ("..", path.anchor)))
         settings = dataclasses.replace(settings, tensorboard=str(folder))
     return settings
-
-
-# --- The report -----------------------------------------------------------------------------------------------
-
-
-class Report:
-    """What became of each job, written to a CSV file as it comes, and what has been said already."""
-
-    def __init__(self, path):
-        self.path, self.entries, self.count, self.unwritten = path, [], collections.Counter(), False
-        self.noticed = set()
-
-    def add(self, row, status, costs=None, seconds=0, message=""):
-        settings, costs = row.settings, costs or {}
-        self.count[status] += 1
-        self.entries.append(
-            {
-                "line": row.line,
-                "content_image_filename": settings.content_image_filename,
-                "style_image_filename": ";".join(settings.style_image_filename),
-                "output_dir": settings.output_dir,
-                "status": status,
-                "seconds": f"{seconds:.1f}",
-                **{f"{name}_cost": costs.get(name, "") for name in COSTS},
-                "message": message,
-            }
-        )
-        try:
-            self.write()
-        except nst.files.WriteError as error:  # no reason to lose the jobs too
-            self.unwritten = True
-            print(f"nst_main.py: error: {error}", file=sys.stderr)
-
-    def write(self):
-        text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(self.entries)
-        nst.files.write_text(self.path, text.getvalue())
-        self.unwritten = False
-
-    def notice(self, lines):
-        """Print lines, each once in a batch."""
-        for line in lines:
-            if line not in self.noticed:
-                print(line, file=sys.stderr, flush=True)
-        self.noticed.update(lines)
-
-    def tell(self):
-        """Print it as a table."""
-        print(f"{'line':>5}  {'status':7}  {'seconds':>8}  {'total cost':>12}  folder")
-        for entry in self.entries:
-            cost = f"{entry['total_cost']:.6g}" if entry["total_cost"] != "" else ""
-            print(f"{entry['line']:5}  {entry['status']:7}  {entry['seconds']:>8}  {cost:>12}  {entry['output_dir']}")
-        counts = ", ".join(f"{count} {status}" for status, count in self.count.items()) or "no jobs"
-        print(f"{counts}: {self.path}", flush=True)

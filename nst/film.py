@@ -5,6 +5,7 @@ pictures is a film too. Frames are Pillow images in RGB.
 """
 
 import contextlib
+import math
 import os
 import pathlib
 import re
@@ -82,6 +83,12 @@ def find_film(path, frames, max_pixels):
     if not chosen:
         raise InputError(f"argument --frames: {frames} is none of the {count} frames of {path}")
     return Film(path, kind, size, rate / chosen.step, count, chosen, max_pixels)
+
+
+def first_picture(path, max_pixels=math.inf):
+    """The picture in a file, or the first frame of a film. Raises InputError and RunError where there is none."""
+    film = find_film(path, "", max_pixels)
+    return next(film.frames())[1] if film else nst.files.read_image(path, max_pixels)
 
 
 def parse_frames(text):

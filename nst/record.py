@@ -24,7 +24,6 @@ import nst.film
 import nst.settings
 import nst_utils
 
-SETTINGS = "settings.json"  # in the output folder
 CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this, and an iteration
 ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
 FRAME_SECONDS = 0.04, 0.2  # the shortest, where there are many, and the longest
@@ -60,7 +59,7 @@ class Record(contextlib.ExitStack):
         earlier = None if self.job.checkpoint else read_settings(self.job.output)
         results = [path.name for path in (self.job.result, self.job.animation) if path.suffix != ".none"]
         told = json.dumps({**self.job.recipe, "results": results}, indent=2)
-        nst.files.write_text(self.job.output / SETTINGS, told + "\n")
+        nst.files.write_text(self.job.output / nst.settings.RECIPE_FILE, told + "\n")
         if earlier:
             self.clear(earlier)
         self.saved_at = time.monotonic()
@@ -280,7 +279,7 @@ class FilmRecord(Record):
 def read_settings(folder):
     """What settings.json says of the run that wrote it; None where there is none."""
     try:
-        return nst.settings.read_recipe(folder / SETTINGS)
+        return nst.settings.read_recipe(folder / nst.settings.RECIPE_FILE)
     except nst.files.InputError:
         return None
 

@@ -19,15 +19,22 @@ from nst.files import InputError, reason
 
 LONGEST_SIDE = 1_000_000  # pixels: memory, or the format, ends before
 COARSEST_SIDE = 64  # pixels, where --scales 0 begins
+RECIPE_FILE = "settings.json"  # in the output folder
 FRAME_EPOCHS, TEMPORAL_WEIGHT = (8, 4), 100.0
 BETWEEN_VALUES = "\0"  # which no word of a command line can hold
 
 
-def setting(default, help, at_least=None, above=None, at_most=None, choices=None, shapes_result=True, parse=None):
-    """A field of Settings: its default, its line of help, what is allowed, and whether the result hangs on it."""
+def setting(
+    default, help, at_least=None, above=None, at_most=None, choices=None, shapes_result=True, parse=None, repeats=False
+):
+    """A field of Settings: its default, its line of help, what is allowed, and whether the result hangs on it.
+
+    A flag that repeats has the values of each time that it is given.
+    """
     bounds = {"at least": at_least, "above": above, "at most": at_most}
     bounds = {word: bound for word, bound in bounds.items() if bound is not None}
-    metadata = {"help": help, "bounds": bounds, "choices": choices, "shapes_result": shapes_result, "parse": parse}
+    metadata = {"help": help, "bounds": bounds, "choices": choices, "shapes_result": shapes_result}
+    metadata |= {"parse": parse, "repeats": repeats}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -264,12 +271,27 @@ class Settings:
         "a CSV file with a job a row: its header names flags, for which the command line has the defaults",
         shapes_result=False,
     )
+    vary: tuple[tuple[str, ...], ...] = setting(
+        (),
+        "a flag's name and values for it, beta 10 40 160: paint each of them, as a batch; given several times, every"
+        " combination, and with --batch every one of every row",
+        shapes_result=False,
+        repeats=True,
+    )
     shard: str = setting(
         "1/1",
-        "i/n: of a batch every n-th row alone, from the i-th, to share it between machines",
+        "i/n: of a batch every n-th job alone, from the i-th, to share it between machines",
         shapes_result=False,
         parse=shard,
     )
+    report: bool = setting(
+        False, "paint nothing: report of a batch what its shards have done, in one page", shapes_result=False
+    )
+
+    @property
+    def is_batch(self):
+        """Many jobs, not one."""
+        return bool(self.batch or self.vary)
 
 
 FIELDS = {f"--{field.name}": field for field in dataclasses.fields(Settings)}
@@ -281,6 +303,8 @@ RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_resu
 def value_type(field):
     """(the type of a field's value, or of each of its values; whether it takes several)."""
     of_tuple = typing.get_args(field.type)
+    if field.metadata["repeats"]:
+        of_tuple = typing.get_args(of_tuple[0])
     return (of_tuple[0], True) if of_tuple else (field.type, False)
 
 
@@ -349,16 +373,25 @@ def parse_settings(argv=None, more=()):
         parser.add_argument(
             flag,
             type=several(parse) if takes_several else parse,
-            default=field.default,
+            action="append" if field.metadata["repeats"] else "store",
+            default=list(field.default) if field.metadata["repeats"] else field.default,
             choices=field.metadata["choices"],
             metavar=f"{word}..." if takes_several else word,
             help=help + (f" (default: {default})" if default != "" else ""),
         )
-    words = [*join_values(sys.argv[1:] if argv is None else argv), *more]
-    settings = Settings(**vars(parser.parse_args(words)))
+
+    def parse_words(words):
+        values = vars(parser.parse_args(words))
+        repeated = {
+            field.name: tuple(values[field.name] or ()) for field in FIELDS.values() if field.metadata["repeats"]
+        }
+        return Settings(**{**values, **repeated})
+
+    words = [*join_values(argv), *more]
+    settings = parse_words(words)
     recipe = to_words(read_recipe(settings.settings)["settings"]) if settings.settings else []
     preset = join_values(PRESETS[settings.preset].split())
-    settings = Settings(**vars(parser.parse_args([*recipe, *preset, *words])))
+    settings = parse_words([*recipe, *preset, *words])
     if fault := contradiction(settings):
         for words, source in (recipe, f"the settings of {settings.settings}"), (preset, f"--preset {settings.preset}"):
             fault += f" (with {source})" if words else ""
@@ -367,14 +400,16 @@ def parse_settings(argv=None, more=()):
 
 
 def join_values(argv):
-    """The arguments with "--flag value" as "--flag=value", so that a value may begin with a dash.
+    """The arguments, or those of the command for None, with "--flag value" as "--flag=value".
 
-    Flags that take several values have all up to the next flag, with BETWEEN_VALUES between them.
+    So a value may begin with a dash. Flags that take several values have all up to the next flag, with BETWEEN_VALUES
+    between them.
     """
-    joined, words = [], list(argv)
+    joined, words = [], list(sys.argv[1:] if argv is None else argv)
     while words:
         word = words.pop(0)
-        if word in FIELDS and FIELDS[word].type is not bool and words and words[0] not in FIELDS:
+        has_value = word in FIELDS and words and words[0] not in FIELDS
+        if has_value and (FIELDS[word].type is not bool or words[0].lower() in ("true", "false")):
             values, takes_several = [words.pop(0)], value_type(FIELDS[word])[1]
             while takes_several and words and not words[0].startswith("--") and words[0] != "-h":
                 values.append(words.pop(0))
@@ -423,12 +458,13 @@ def read_recipe(path):
 
 def contradiction(settings):
     """What in the settings means nothing together, in one line, or None; of a batch each job is asked."""
-    if settings.batch:
+    if settings.is_batch:
         return None
     if not settings.output_dir:
         return "argument --output_dir: it names no folder"
-    if settings.shard != Settings.shard:
-        return "argument --shard: is for --batch alone"
+    for name in "shard", "report":
+        if getattr(settings, name) != getattr(Settings, name):
+            return f"argument --{name}: is for --batch or --vary alone"
     if not settings.epochs:
         return "argument --epochs: at least one number is needed"
     if not 1 <= len(settings.frame_epochs) <= 8:

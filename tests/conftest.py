@@ -1,7 +1,9 @@
 """What the tests share: the thin VGG-19 of the run, the program as a user starts it, small pictures."""
 
+import csv
 import dataclasses
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -116,3 +118,36 @@ def see(monkeypatch):
         monkeypatch.setattr(nst.cost, "COMPILED_PIXELS", 0 if "winograd" in way else float("inf"))
 
     return choose
+
+
+@pytest.fixture
+def batch(inputs, tmp_path, monkeypatch, capsys):
+    """batch(text, *flags): run jobs.csv of that text in tmp_path, or no file for None.
+
+    It gives (exit status, output, errors, rows of batch.csv).
+    """
+    monkeypatch.chdir(tmp_path)
+    for name in ("content.png", "style.png", "thin.mat"):
+        shutil.copy(inputs / name, tmp_path)
+    Image.open("style.png").rotate(180).save("other.png")
+
+    def run(text, *flags):
+        if text is not None:
+            (tmp_path / "jobs.csv").write_text(text, "utf-8")
+        status = nst_main.main([*map(str, BATCH[2:] if text is None else BATCH), *map(str, flags)])
+        return status, *capsys.readouterr(), report(tmp_path / "output" / "batch.csv")
+
+    return run
+
+
+BATCH = [
+    *("--batch", "jobs.csv", "--content_image_filename", "content.png", "--style_image_filename", "style.png"),
+    *("--weights", "thin.mat", "--image_size", 0, "--epochs", 3, "--print_every", 2),
+]
+
+
+def report(path):
+    if not path.exists():
+        return None
+    with open(path) as file:
+        return list(csv.DictReader(file))

@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
 
 import nst.files
 import nst.job
@@ -18,36 +17,7 @@ import nst.settings
 import nst.weights
 import nst_main
 import nst_utils
-from conftest import ROOT
-
-
-@pytest.fixture
-def batch(inputs, tmp_path, monkeypatch, capsys):
-    """batch(text, *flags): run jobs.csv of that text in tmp_path: (exit status, output, errors, rows of batch.csv)."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("content.png", "style.png", "thin.mat"):
-        shutil.copy(inputs / name, tmp_path)
-    Image.open("style.png").rotate(180).save("other.png")
-
-    def run(text, *flags):
-        (tmp_path / "jobs.csv").write_text(text, "utf-8")
-        status = nst_main.main([*map(str, DEFAULTS), *map(str, flags)])
-        return status, *capsys.readouterr(), report(tmp_path / "output" / "batch.csv")
-
-    return run
-
-
-DEFAULTS = [
-    *("--batch", "jobs.csv", "--content_image_filename", "content.png", "--style_image_filename", "style.png"),
-    *("--weights", "thin.mat", "--image_size", 0, "--epochs", 3, "--print_every", 2),
-]
-
-
-def report(path):
-    if not path.exists():
-        return None
-    with open(path) as file:
-        return list(csv.DictReader(file))
+from conftest import BATCH, ROOT, report
 
 
 def left(folder):
@@ -83,7 +53,7 @@ def test_each_row_is_painted_as_by_a_command_of_its_own(batch, tmp_path):
         }
         assert float(row["seconds"]) > 0
     flags = ["--content_image_filename", "other.png", "--style_image_filename", "style.png", "content.png"]
-    single = [*map(str, DEFAULTS[6:]), *flags, "--style_weights", "1", "3", "--output_dir", "alone/other-style+content"]
+    single = [*map(str, BATCH[6:]), *flags, "--style_weights", "1", "3", "--output_dir", "alone/other-style+content"]
     assert nst_main.main(single) == 0
     batch_left = left(tmp_path / "output")
     for name, content in left(tmp_path / "alone").items():
@@ -271,7 +241,7 @@ def test_tensorboard_has_a_folder_for_each_job(batch, tmp_path):
 
 def begin(tmp_path, *flags):
     """The batch as a process of its own, in the midst of its second job, which is the long one."""
-    command = [sys.executable, ROOT / "nst_main.py", *DEFAULTS, *flags]
+    command = [sys.executable, ROOT / "nst_main.py", *BATCH, *flags]
     process = subprocess.Popen(
         [str(word) for word in command], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -1,0 +1,90 @@
+"""The contact sheet of a batch: its results in one picture, in rows and columns labelled by what varies.
+
+Where every value of the last thing that varies is there with every combination of the others, these are the columns
+and those the rows. Otherwise each result has its label below it.
+"""
+
+import math
+import pathlib
+import textwrap
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import nst.files
+import nst.film
+
+SIDE, WIDTH = 400, 6000  # pixels, at the most: of a picture's longer side, and of all in a row
+GAP, TEXT, LINE = 14, 16, 21  # pixels: between two pictures, of the letters, of a line
+LABEL_WIDTH, LABEL_LINES = 190, 4  # pixels, of a row's label; lines, at the most
+PAPER, INK, BLANK = "white", "#222", "#e8e8e8"
+
+
+def write(path, labels, pictures):
+    """Write the sheet of jobs to path: of each its label, {what varies: its value}, and its picture's path or None.
+
+    Raises nst.files.WriteError.
+    """
+    columns, rows = arrange(labels)
+    across = len(columns) or math.ceil(math.sqrt(len(labels)))
+    down = math.ceil(len(labels) / across)
+    seen = [open_small(picture, min(SIDE, WIDTH // across)) for picture in pictures]
+    width, height = np.max([image.size for image in seen if image] or [(SIDE, SIDE * 3 // 4)], axis=0).tolist()
+    font = ImageFont.truetype(pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)
+
+    def lines(text, room):
+        letters = max(1, int(room / font.getlength("n")))
+        return textwrap.wrap(text, letters, max_lines=LABEL_LINES, placeholder=" …") or [""]
+
+    def write_text(corner, text, room):
+        draw.multiline_text(corner, "\n".join(lines(text, room)), INK, font, spacing=LINE - TEXT)
+
+    left = GAP + (LABEL_WIDTH + GAP) * bool(rows)
+    top = GAP + LINE * max((len(lines(column, width)) for column in columns), default=0)
+    captions = [] if columns else [in_line(label) for label in labels]
+    below = LINE * max((len(lines(caption, width)) for caption in captions), default=0)
+    size = left + across * (width + GAP), top + down * (height + below + GAP)
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+
+    def corner(row, column):
+        return left + column * (width + GAP), top + row * (height + below + GAP)
+
+    for number, image in enumerate(seen):
+        x, y = corner(*divmod(number, across))
+        if image:
+            sheet.paste(image, (x + (width - image.width) // 2, y + (height - image.height) // 2))
+        else:
+            draw.rectangle([x, y, x + width - 1, y + height - 1], BLANK)
+        if captions:
+            write_text((x, y + height + 2), captions[number], width)
+    for number, column in enumerate(columns):
+        write_text((corner(0, number)[0], GAP // 2), column, width)
+    for number, row in enumerate(rows):
+        write_text((GAP, corner(number, 0)[1]), row, LABEL_WIDTH)
+    nst.files.write_image(path, np.asarray(sheet))
+
+
+def arrange(labels):
+    """(labels of the columns, of the rows), in the order of the jobs; none where they do not fill rows and columns."""
+    *names, last = labels[0] or [None]
+    if not names:
+        return [], []
+    columns = list(dict.fromkeys(in_line({last: label[last]}) for label in labels))
+    rows = list(dict.fromkeys(in_line({name: label[name] for name in names}) for label in labels))
+    places = [(in_line({name: label[name] for name in names}), in_line({last: label[last]})) for label in labels]
+    return (columns, rows) if places == [(row, column) for row in rows for column in columns] else ([], [])
+
+
+def in_line(label):
+    return ", ".join(f"{name} {value}" for name, value in label.items())
+
+
+def open_small(path, side):
+    """The picture, or a film's first, of that longer side; None where there is none to be read."""
+    try:
+        image = path and nst.film.first_picture(path)
+    except (nst.files.InputError, nst.files.RunError):
+        return None
+    return image and nst.files.resize_to_long_side(image, side)

@@ -1,0 +1,349 @@
+"""Many at a glance: variants, the page of a batch and its sheet, and the page in a browser."""
+
+import base64
+import functools
+import http.server
+import io
+import itertools
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image
+
+import nst.page
+import nst.run
+import nst.sheet
+from conftest import BATCH, ROOT
+
+# --- Variants ---------------------------------------------------------------------------------------
+
+
+def test_every_combination_is_painted_in_a_folder_named_by_it(batch, tmp_path, pixels):
+    status, printed, told, rows = batch(None, "--vary", "beta", 10, 40, "--vary", "style_scale", 0.5, 1, "--epochs", 1)
+    names = [f"beta={beta},style_scale={scale}" for beta in (10, 40) for scale in (0.5, 1)]
+    assert (status, told) == (
+        0,
+        "",
+    ) and "Job 3 of 4, beta=40,style_scale=0.5: output/beta=40,style_scale=0.5" in printed
+    assert [row["output_dir"] for row in rows] == [f"output/{name}" for name in names]
+    assert [row["line"] for row in rows] == ["1", "2", "3", "4"]
+    pictures = [pixels(tmp_path / row["output_dir"] / "generated_image.jpg") for row in rows]
+    assert not any((a == b).all() for a, b in itertools.pairwise(pictures))
+
+
+def test_each_row_of_a_batch_is_varied_and_shards_share_them(batch, tmp_path):
+    text = "style_image_filename,output_dir\nstyle.png,\nother.png,output/mine\n"
+    flags = ("--vary", "preset", "original", "quick", "--vary", "layer_costs", "true", "--epochs", 1, "--scales", 1)
+    folders = [f"output/{row}/preset={name},layer_costs=true" for row in ("content-style", "mine") for name in PRESETS]
+    for shard in "1/3", "2/3", "3/3":
+        assert batch(text, *flags, "--shard", shard)[0] == 0
+    status, _, told, rows = batch(text, *flags, "--resume")
+    assert (status, told) == (0, "")
+    assert [(row["output_dir"], row["status"], row["line"]) for row in rows] == [
+        (folder, "skipped", line) for folder, line in zip(folders, "2233", strict=True)
+    ]
+
+
+PRESETS = ("original", "quick")
+
+
+def test_pictures_vary_by_their_names(batch, tmp_path):
+    shutil.copytree(tmp_path, tmp_path / "a", ignore=shutil.ignore_patterns("a", "*.mat"))
+    values = ("style.png", "style.png; other.png", "a/other.png")
+    rows = batch(None, "--vary", "style_image_filename", *values, "--epochs", 1)[3]
+    names = ["style", "style+other", "other"]
+    assert [pathlib.Path(row["output_dir"]).name for row in rows] == [f"style_image_filename={name}" for name in names]
+    rows = batch(None, "--vary", "content_mask", "a/style.png", "style.png", "--epochs", 1, "--resume", "--report")[3]
+    assert rows == []  # nothing of these has been painted
+    page = read_page(tmp_path / "output" / "batch.html")
+    assert [row.select_one("td.varies").text for row in page.select("tbody tr")] == ["style", "style"]
+    assert [urllib.parse.unquote(row.select(".message a")[-1]["href"]) for row in page.select("tbody tr")] == [
+        "content_mask=1-style/",
+        "content_mask=2-style/",
+    ]
+
+
+REFUSED = {
+    "no flag": (["--vary="], "argument --vary: there is '', which is none of preset, content_image_filename"),
+    "another": (["--vary", "hue", "1"], "argument --vary: there is 'hue', which is none of preset"),
+    "twice": (["--vary", "beta", "1", "--vary", "beta", "2"], "argument --vary: there is 'beta' twice"),
+    "no values": (["--vary", "beta"], "argument --vary: beta has no values; give it each value once"),
+    "same values": (["--vary", "beta", "1", "2", "1"], "argument --vary: beta has '1' twice"),
+    "a folder": (["--vary", "output_dir", "a", "b"], "argument --vary: output_dir is made of what varies"),
+    "too many": (
+        ["--vary", "seed", *range(40), "--vary", "beta", *range(1, 27)],
+        "argument --vary: 1,040 pictures, and 1,000 are the most; vary less at a time",
+    ),
+    "a value": (
+        ["--vary", "beta", "1", "much"],
+        "--vary beta=much: argument --beta: must be a number, at",
+    ),
+    "a report of nothing": (["--report"], "argument --report: is for --batch or --vary alone"),
+    "a shard of nothing": (["--shard", "1/2"], "argument --shard: is for --batch or --vary alone"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_vary_is_refused_in_a_line(batch, tmp_path, case):
+    flags, told = REFUSED[case]
+    status, _, error, rows = batch(None, *flags)
+    assert (status, rows, error.count("\n")) == (2, None, 1) and error.startswith(f"nst_main.py: error: {told}")
+    assert not (tmp_path / "output").exists()
+
+
+def test_what_a_column_has_does_not_vary_too(batch):
+    told = "nst_main.py: error: argument --vary: beta is a column of jobs.csv too; leave one of them out\n"
+    assert batch("beta\n1\n", "--vary", "beta", 1, 2)[2] == told
+
+
+# --- The page -----------------------------------------------------------------------------------------
+
+
+def read_page(path):
+    text = path.read_text("utf-8")
+    assert text.endswith("</html>")
+    return BeautifulSoup(text, "html.parser")
+
+
+def target(link, folder):
+    """The file that a link on a page in the folder leads to."""
+    address = urllib.parse.urlsplit(link)
+    assert not address.scheme and not address.query and not address.fragment
+    return (folder / urllib.parse.unquote(address.path)).resolve()
+
+
+def small_picture(image):
+    head, data = image["src"].split(",")
+    assert head == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+THREE = """content_image_filename,style_image_filename,beta,output_dir,epochs
+content.png,style.png,,,3
+other.png,style.png;content.png,80,output/two,3
+content.png,other.png,7,output/three,3
+"""
+
+
+def test_the_page_shows_what_each_job_is_and_what_differs(batch, tmp_path):
+    _, _, _, rows = batch(THREE)
+    page = read_page(tmp_path / "output" / "batch.html")
+    head = [th.text.strip() for th in page.select("thead th")]
+    costs = ["total cost", "content cost", "style cost"]
+    assert head == ["line", "content", "styles", "result", "beta", "status", "seconds", *costs, "curve"]
+    assert page.select_one("#counts").text == "3 done"
+    for folder, row, shown in zip(["content-style", "two", "three"], rows, page.select("tbody tr"), strict=True):
+        _, content, styles, result, beta, status, _, total, *_, curve = shown.select("td")
+        assert content.text.strip() == row["content_image_filename"]
+        assert [a.text.strip() for a in styles.select("a")] == row["style_image_filename"].split(";")
+        assert beta.text == {"two": "80.0", "three": "7.0"}.get(folder, "40.0") and status.span.text == "done"
+        assert total["data-key"] == row["total_cost"] and total.text == f"{float(row['total_cost']):.6g}"
+        painted = tmp_path / "output" / folder / "generated_image.jpg"
+        assert target(result.a["href"], tmp_path / "output") == painted
+        assert target(content.a["href"], tmp_path / "output") == tmp_path / row["content_image_filename"]
+        assert target(curve.img["src"], tmp_path / "output") == painted.with_name("costs.png")
+        assert small_picture(result.img).size == Image.open(painted).size
+        assert all(small_picture(image) for image in shown.select("td.inputs img"))
+    assert not page.select("link[href^=http], script[src], img[src^=http]")
+
+
+def test_each_state_of_a_job_is_seen(batch, tmp_path, monkeypatch):
+    paint, seen = nst.run.paint, []
+
+    def fail_second(job, stop):
+        seen.append(read_page(tmp_path / "output" / "batch.html"))
+        if len(seen) == 2:
+            raise ZeroDivisionError("by <b>chance")
+        return paint(job, stop)
+
+    monkeypatch.setattr(nst.run, "paint", fail_second)
+    batch(THREE + "content.png,style.png,,,3\n")
+    seen.append(read_page(tmp_path / "output" / "batch.html"))
+    assert [[tr["data-status"] for tr in page.select("tbody tr")] for page in seen] == [
+        ["running", "waiting", "waiting", "waiting"],
+        ["done", "running", "waiting", "waiting"],
+        ["done", "failed", "running", "waiting"],
+        ["done", "failed", "done", "skipped"],
+    ]
+    failed, skipped = (seen[-1].select("tbody tr")[i] for i in (1, 3))
+    assert failed.select_one(".message").text == "ZeroDivisionError: by <b>chance"
+    assert failed.select_one(".result").text.strip() == "failed" and skipped.select_one("a.painted img")
+    assert not seen[0].select("tbody tr")[1].select("img") and len(seen[0].select("tbody tr")[0].select("img")) == 2
+
+
+HOSTILE = "<script>alert(1)<#%41?&\"'é日本.png"
+
+
+def test_hostile_names_are_shown_and_linked_right(batch, tmp_path):
+    name = HOSTILE
+    shutil.copy(tmp_path / "content.png", tmp_path / name)
+    quoted = name.replace('"', '""')
+    batch(f'content_image_filename,output_dir\n"{quoted}","output/{quoted[:-4]}"\nstyle.png,\n')
+    page = read_page(tmp_path / "output" / "batch.html")
+    row = page.select("tbody tr")[0]
+    assert len(page.select("script")) == 1 and row.select_one("td.inputs a").text.strip() == name
+    for link in row.select("a"):
+        assert target(link["href"], tmp_path / "output").exists(), link
+    assert row.select_one("a.painted img")["alt"] == f"output/{name[:-4]}"
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_killed_leaves_a_whole_page(batch, tmp_path):
+    (tmp_path / "jobs.csv").write_text("seed,output_dir\n" + "".join(f"{i},output/{i}\n" for i in range(40)))
+    command = [sys.executable, ROOT / "nst_main.py", *BATCH]
+    process = subprocess.Popen([str(word) for word in command], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    page, read = tmp_path / "output" / "batch.html", 0
+    job = random.randrange(2, 12)
+    while not process.stdout.readline().startswith(f"Job {job} "):
+        if page.exists():
+            assert len(read_page(page).select("tbody tr")) == 40
+            read += 1
+    time.sleep(random.random() / 5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    states = [row["data-status"] for row in read_page(page).select("tbody tr")]
+    assert read and states[:1] == ["done"] and states[-1] == "waiting" and len(states) == 40
+
+
+def test_pages_of_shards_are_merged_without_painting(batch, tmp_path, monkeypatch):
+    for shard in "1/2", "2/2":
+        batch(THREE, "--shard", shard)
+        page = read_page(tmp_path / "output" / f"batch-{shard.replace('/', '-of-')}.html")
+        assert len(page.select("tbody tr")) == {"1/2": 2, "2/2": 1}[shard]
+    (tmp_path / "other.png").unlink()  # what was painted can be told without
+    monkeypatch.setattr(nst.run, "paint", None)
+    status, printed, told, rows = batch(THREE, "--report")
+    assert (status, told) == (0, "") and "3 done: output/batch.csv" in printed
+    assert [row["line"] for row in rows] == ["2", "3", "4"]
+    assert [
+        len(row.select("a.painted")) for row in read_page(tmp_path / "output" / "batch.html").select("tbody tr")
+    ] == [1] * 3
+    assert (tmp_path / "output" / "batch.jpg").exists()
+    (tmp_path / "output" / "batch-2-of-2.csv").write_text("line,status\nof another,kind\n")
+    (tmp_path / "output" / "batch.csv").unlink()
+    assert [row["line"] for row in batch(THREE, "--report")[3]] == ["2", "4"]
+
+
+# --- The sheet ------------------------------------------------------------------------------------------
+
+LABELS = [{"content": content, "beta": beta} for content in ("cat", "cup") for beta in ("10", "40", "160")]
+
+
+def test_what_is_there_in_full_stands_in_rows_and_columns():
+    assert nst.sheet.arrange(LABELS) == (["beta 10", "beta 40", "beta 160"], ["content cat", "content cup"])
+    for labels in LABELS[:-1], LABELS[::-1][:5], [{"beta": "1"}, {"beta": "2"}], [{}, {}]:
+        assert nst.sheet.arrange(labels) == ([], [])
+
+
+@pytest.mark.parametrize("count", [1, 6, 20])
+def test_the_sheet_has_every_result_at_its_place(tmp_path, count, pixels):
+    colours = [(12 * i, 255 - 12 * i, 128) for i in range(count)]
+    paths = [tmp_path / f"{i}.png" for i in range(count)]
+    for path, colour in zip(paths, colours, strict=True):
+        Image.new("RGB", (300, 200), colour).save(path)
+    labels = LABELS if count == 6 else [{"seed": str(i)} for i in range(count)]
+    nst.sheet.write(tmp_path / "batch.png", labels, [*paths[:-1], None])
+    sheet = pixels(tmp_path / "batch.png")
+    across = {1: 1, 6: 3, 20: 5}[count]
+    where = [(sheet == colour).all(2) for colour in colours]
+    for i, here in enumerate(where[:-1]):
+        assert here.sum() == 400 * 267
+        y, x = (int(axis.min()) for axis in here.nonzero())
+        if i % across:
+            before = where[i - 1].nonzero()
+            assert y == before[0].min() and x == before[1].max() + 1 + nst.sheet.GAP
+    assert (sheet == 0xE8).all(2).sum() >= (400 * 267 if count > 1 else 300 * 400)
+
+
+def test_a_batch_leaves_a_sheet(batch, tmp_path):
+    batch(None, "--vary", "beta", 10, 40, "--vary", "style_scale", 0.5, 1, "--epochs", 1)
+    width, height = Image.open(tmp_path / "output" / "batch.jpg").size
+    assert width > 2 * 400 and height > 2 * 300
+
+
+# --- In a browser ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window, or none: these tests are skipped then."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("needs chromium and its driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb":
+        options.add_argument(word)
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of tmp_path by python -m http.server's server."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    handler.log_message = lambda *words: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def seen(browser):
+    """The lines of the rows that are shown, in their order."""
+    script = (
+        "return [...document.querySelectorAll('tbody tr')].filter(r => r.offsetHeight).map(r => r.cells[0].innerText)"
+    )
+    return browser.execute_script(script)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["file", "http"])
+def test_the_page_sorts_filters_and_compares_in_a_browser(batch, tmp_path, browser, served, by):
+    batch(THREE)
+    browser.get((tmp_path / "output" / "batch.html").as_uri() if by == "file" else f"{served}/output/batch.html")
+    assert seen(browser) == ["2", "3", "4"]
+    (beta,) = (button for button in browser.find_elements("css selector", "th button") if button.text == "beta")
+    beta.click()
+    assert seen(browser) == ["4", "2", "3"]  # 7, 40, 80: by size, not by letters
+    beta.click()
+    assert seen(browser) == ["3", "2", "4"]
+    browser.find_element("id", "filter").send_keys("content.png 40.0")
+    assert seen(browser) == ["2"]
+    browser.refresh()
+    assert seen(browser) == ["2"]
+    browser.find_element("id", "filter").clear()
+    browser.find_element("id", "filter").send_keys("done")
+    assert seen(browser) == ["3", "2", "4"]
+
+    first, second, _ = browser.find_elements("css selector", ".choose input")
+    first.click()
+    second.click()
+    dialog = browser.find_element("id", "compare")
+    assert dialog.is_displayed()
+    loaded = "return [...document.querySelectorAll('.pair img')].map(i => i.complete && i.naturalWidth && i.src)"
+    end = time.monotonic() + 20
+    while not all(sources := browser.execute_script(loaded)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [source.split("/")[-2] for source in sources] == ["two", "content-style"]
+    clip = "return getComputedStyle(document.querySelectorAll('.pair img')[1]).clipPath"
+    assert browser.execute_script(clip) == "inset(0px 0px 0px 50%)"
+    at = browser.find_element("id", "at")
+    at.send_keys("\ue012" * 20)  # arrow left
+    assert browser.execute_script(clip) == "inset(0px 0px 0px 40%)"
+    dialog.find_element("css selector", "button").click()
+    assert not dialog.is_displayed() and not first.is_selected()
+    browser.find_element("css selector", "summary").click()
+    assert browser.find_element("css selector", "details img").is_displayed()
+    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
