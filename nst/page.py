@@ -59,7 +59,7 @@ def show_job(folder, settings, entry, varies):
         "path": result,
         "result": show(result, folder, math.inf) if result else None,
         "curve": address(curve, folder) if result and curve.exists() else None,
-        "folder": plain(settings.output_dir),
+        "folder": plain(relative(output, folder)),
         "folder_href": address(output, folder) + "/",
     }
 
@@ -71,11 +71,16 @@ def show(name, folder, max_pixels):
 
 def address(path, folder):
     """Of a file, as a link on a page in the folder has it."""
+    path = relative(path, folder)
+    return path.as_uri() if path.is_absolute() else urllib.parse.quote(os.fsencode(path.as_posix()))
+
+
+def relative(path, folder):
+    """The path, from the folder on where that can be."""
     try:
-        relative = pathlib.Path(os.path.relpath(path, folder)).as_posix()
+        return pathlib.Path(os.path.relpath(path, folder))
     except ValueError:  # another drive
-        return path.resolve().as_uri()
-    return urllib.parse.quote(os.fsencode(relative))
+        return path.resolve()
 
 
 def plain(name):

@@ -155,7 +155,7 @@ def varying(rows):
 
 def in_words(name, settings):
     """The value of a setting as one reads it."""
-    words = map(str, several(getattr(settings, name)))
+    words = (f"{word:g}" if isinstance(word, float) else str(word) for word in several(getattr(settings, name)))
     return nst.page.plain(" ".join(pathlib.Path(word).stem if name in PICTURES else word for word in words))
 
 

@@ -40,7 +40,8 @@ def write(path, labels, pictures):
     def write_text(corner, text, room):
         draw.multiline_text(corner, "\n".join(lines(text, room)), INK, font, spacing=LINE - TEXT)
 
-    left = GAP + (LABEL_WIDTH + GAP) * bool(rows)
+    beside = round(min(LABEL_WIDTH, max((font.getlength(row) for row in rows), default=0)))
+    left = GAP + (beside + GAP) * bool(rows)
     top = GAP + LINE * max((len(lines(column, width)) for column in columns), default=0)
     captions = [] if columns else [in_line(label) for label in labels]
     below = LINE * max((len(lines(caption, width)) for caption in captions), default=0)
