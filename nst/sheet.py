@@ -43,7 +43,7 @@ def write(path, labels, pictures):
     beside = round(min(LABEL_WIDTH, max((font.getlength(row) for row in rows), default=0)))
     left = GAP + (beside + GAP) * bool(rows)
     top = GAP + LINE * max((len(lines(column, width)) for column in columns), default=0)
-    captions = [] if columns else [in_line(label) for label in labels]
+    captions = [] if columns or not labels[0] else [in_line(label) for label in labels]
     below = LINE * max((len(lines(caption, width)) for caption in captions), default=0)
     size = left + across * (width + GAP), top + down * (height + below + GAP)
     sheet = Image.new("RGB", size, PAPER)
@@ -75,7 +75,8 @@ def arrange(labels):
     columns = list(dict.fromkeys(in_line({last: label[last]}) for label in labels))
     rows = list(dict.fromkeys(in_line({name: label[name] for name in names}) for label in labels))
     places = [(in_line({name: label[name] for name in names}), in_line({last: label[last]})) for label in labels]
-    return (columns, rows) if places == [(row, column) for row in rows for column in columns] else ([], [])
+    is_full = len(rows) > 1 < len(columns) and places == [(row, column) for row in rows for column in columns]
+    return (columns, rows) if is_full else ([], [])
 
 
 def in_line(label):
