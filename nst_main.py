@@ -23,8 +23,8 @@ try:
     import nst.batch
     import nst.files
     from nst.files import InputError, RunError
+    from nst.flags import parse_settings
     from nst.job import prepare
-    from nst.settings import parse_settings
 except ModuleNotFoundError as missing:
     sys.exit(f"nst_main.py: error: {missing}; {INSTALL}")
 

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import nst.files
 from nst.files import InputError, reason
-from nst.job import PICTURES, prepare
+from nst.flags import cell_words, join_values, parse_settings
+from nst.job import prepare
 from nst.report import Report
-from nst.settings import FIELDS, Settings, cell_words, join_values, parse_settings
+from nst.settings import FIELDS, PICTURES, Settings
 
 OF_THE_COMMAND = ("batch", "vary", "shard", "report", "settings", "resume", "quiet")  # flags that are no row's
 MOST_VARIANTS = 1000
@@ -156,7 +157,7 @@ def check_names(names, told):
 
 def vary(asked):
     """({flag's name: cell}, name of the folder) of each combination of what --vary asks for, [(name, value, ...)]."""
-    check_names([words[0] if words else "" for words in asked], "argument --vary: there is")
+    check_names([name for name, *_ in asked], "argument --vary: there is")
     axes = []
     for name, *values in asked:
         if name == "output_dir":

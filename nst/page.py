@@ -19,8 +19,9 @@ import jinja2
 
 import nst.files
 import nst.film
+import nst.flags
 import nst.settings
-from nst.job import find_image
+from nst.pictures import find_image
 
 SMALL_SIDE = 240  # pixels, of a thumbnail
 
@@ -107,9 +108,6 @@ def make_thumbnail(path, max_pixels, changed, size):
 
 def find_result(output):
     """The path of the picture or film that a run left in its folder, by its settings.json; None for none."""
-    try:
-        names = nst.settings.read_recipe(output / nst.settings.RECIPE_FILE).get("results")
-    except nst.files.InputError:
-        return None
-    path = output / pathlib.Path(names[0]).name if names else None
+    names = (nst.flags.read_settings(output) or {}).get("results")
+    path = names and output / pathlib.Path(names[0]).name
     return path if path and path.exists() else None

@@ -21,6 +21,7 @@ from PIL import Image
 import nst.colours
 import nst.files
 import nst.film
+import nst.flags
 import nst.settings
 import nst_utils
 
@@ -56,7 +57,7 @@ class Record(contextlib.ExitStack):
 
     def __enter__(self):
         settings = self.settings
-        earlier = None if self.job.checkpoint else read_settings(self.job.output)
+        earlier = None if self.job.checkpoint else nst.flags.read_settings(self.job.output)
         results = [path.name for path in (self.job.result, self.job.animation) if path.suffix != ".none"]
         told = json.dumps({**self.job.recipe, "results": results}, indent=2)
         nst.files.write_text(self.job.output / nst.settings.RECIPE_FILE, told + "\n")
@@ -274,14 +275,6 @@ class FilmRecord(Record):
     @property
     def kept(self):
         return f"{self.job.result} has the film so far" if self.iteration >= 0 else "No frame was finished"
-
-
-def read_settings(folder):
-    """What settings.json says of the run that wrote it; None where there is none."""
-    try:
-        return nst.settings.read_recipe(folder / nst.settings.RECIPE_FILE)
-    except nst.files.InputError:
-        return None
 
 
 def is_of_run(path, recipe, first=0):

@@ -15,7 +15,7 @@ import nst.files
 import nst.page
 import nst.settings
 import nst.sheet
-from nst.job import PICTURES
+from nst.settings import PICTURES
 
 COSTS = ("total", "content", "style", "tv")
 PICTURED = {"content_image_filename": "content", "style_image_filename": "style"}  # which are shown as pictures

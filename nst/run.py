@@ -19,6 +19,7 @@ import nst.colours
 import nst.cost
 import nst.descent
 import nst.files
+import nst.graphs
 import nst_utils
 from nst.files import RunError
 from nst.record import FilmRecord, Record
@@ -32,7 +33,7 @@ DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")  # where Linux tells of NVIDIA
 @functools.lru_cache(maxsize=1)
 def load_vgg_model(*what):
     """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
-    nst.cost.frame_of.cache_clear()  # its graphs hold on to the network before
+    nst.graphs.frame_of.cache_clear()  # its graphs hold on to the network before
     return nst_utils.load_vgg_model(*what)
 
 

@@ -1,27 +1,19 @@
-"""What can be asked for: the Settings of a run, and how the command line says them.
+"""What can be asked for: the Settings of a run.
 
-Each field of Settings is a flag: its type, default, bounds and line of help stand here once, and argparse
-is made from them. What needs a look at a file is checked by nst.job.
+Each field of Settings is a flag: its type, default, bounds and line of help stand here once, for nst.flags to make
+argparse of. What needs a look at a file is checked by nst.job.
 """
 
 import argparse
-import codecs
 import dataclasses
-import json
-import math
-import pathlib
 import re
-import sys
-import typing
 
 import nst.files
-from nst.files import InputError, reason
 
 LONGEST_SIDE = 1_000_000  # pixels: memory, or the format, ends before
 COARSEST_SIDE = 64  # pixels, where --scales 0 begins
 RECIPE_FILE = "settings.json"  # in the output folder
 FRAME_EPOCHS, TEMPORAL_WEIGHT = (8, 4), 100.0
-BETWEEN_VALUES = "\0"  # which no word of a command line can hold
 
 
 def setting(
@@ -295,165 +287,11 @@ class Settings:
 
 
 FIELDS = {f"--{field.name}": field for field in dataclasses.fields(Settings)}
+PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
+FILES = (*PICTURES, "weights")  # the settings that name files
 # The settings that it takes to paint a picture again, and those of them that a resumed run may have otherwise.
 CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi"}
 RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_result"]} | CHANGEABLE
-
-
-def value_type(field):
-    """(the type of a field's value, or of each of its values; whether it takes several)."""
-    of_tuple = typing.get_args(field.type)
-    if field.metadata["repeats"]:
-        of_tuple = typing.get_args(of_tuple[0])
-    return (of_tuple[0], True) if of_tuple else (field.type, False)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with errors as InputError."""
-
-    def error(self, message):
-        raise InputError(message)
-
-
-def number(type, bounds):
-    """What argparse makes a number of, or tells that it cannot be: within the bounds, and never nan or inf."""
-    kind = "a whole number" if type is int else "a number"
-    allowed = " and ".join(f"{word} {bound}" for word, bound in bounds.items())
-
-    def parse(text):
-        try:
-            value = type(text)
-        except ValueError:
-            value = math.nan
-        within = (
-            value == value
-            and abs(value) != math.inf
-            and value >= bounds.get("at least", value)
-            and value <= bounds.get("at most", value)
-            and ("above" not in bounds or value > bounds["above"])
-        )
-        if not within:
-            raise argparse.ArgumentTypeError(f"must be {kind}, {allowed}, not {text!r}")
-        return value
-
-    return parse
-
-
-def boolean(text):
-    if text.lower() not in ("true", "false"):  # spreadsheets write TRUE
-        raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
-    return text.lower() == "true"
-
-
-def several(parse):
-    """What argparse makes a tuple of."""
-    return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word)
-
-
-def parse_settings(argv=None, more=()):
-    """Settings from the command line, and more words as join_values gives them, which win. Raises InputError.
-
-    argparse's flags and help are made from the Settings themselves.
-    """
-    parser = Parser(
-        prog="nst_main.py",
-        description="Paints the content of one picture in the style of another, after Gatys, Ecker & Bethge 2015.",
-        epilog="Exit status: 0 painted, 1 the run failed, 2 a mistake in the command, 130 or 143 stopped by a signal.",
-        allow_abbrev=False,
-    )
-    for flag, field in FIELDS.items():
-        help = field.metadata["help"].replace("%", "%%")
-        if field.type is bool:
-            parser.add_argument(flag, type=boolean, nargs="?", const=True, default=False, help=help, metavar="BOOL")
-            continue
-        type, takes_several = value_type(field)
-        parse = field.metadata["parse"] or (str if type is str else number(type, field.metadata["bounds"]))
-        word = type.__name__.upper()
-        default = " ".join(map(str, field.default)) if takes_several else field.default
-        parser.add_argument(
-            flag,
-            type=several(parse) if takes_several else parse,
-            action="append" if field.metadata["repeats"] else "store",
-            default=list(field.default) if field.metadata["repeats"] else field.default,
-            choices=field.metadata["choices"],
-            metavar=f"{word}..." if takes_several else word,
-            help=help + (f" (default: {default})" if default != "" else ""),
-        )
-
-    def parse_words(words):
-        values = vars(parser.parse_args(words))
-        repeated = {
-            field.name: tuple(values[field.name] or ()) for field in FIELDS.values() if field.metadata["repeats"]
-        }
-        return Settings(**{**values, **repeated})
-
-    words = [*join_values(argv), *more]
-    settings = parse_words(words)
-    recipe = to_words(read_recipe(settings.settings)["settings"]) if settings.settings else []
-    preset = join_values(PRESETS[settings.preset].split())
-    settings = parse_words([*recipe, *preset, *words])
-    if fault := contradiction(settings):
-        for words, source in (recipe, f"the settings of {settings.settings}"), (preset, f"--preset {settings.preset}"):
-            fault += f" (with {source})" if words else ""
-        raise InputError(fault)
-    return settings
-
-
-def join_values(argv):
-    """The arguments, or those of the command for None, with "--flag value" as "--flag=value".
-
-    So a value may begin with a dash. Flags that take several values have all up to the next flag, with BETWEEN_VALUES
-    between them.
-    """
-    joined, words = [], list(sys.argv[1:] if argv is None else argv)
-    while words:
-        word = words.pop(0)
-        has_value = word in FIELDS and words and words[0] not in FIELDS
-        if has_value and (FIELDS[word].type is not bool or words[0].lower() in ("true", "false")):
-            values, takes_several = [words.pop(0)], value_type(FIELDS[word])[1]
-            while takes_several and words and not words[0].startswith("--") and words[0] != "-h":
-                values.append(words.pop(0))
-            word = f"{word}={BETWEEN_VALUES.join(values)}"
-        joined.append(word)
-    return joined
-
-
-def to_words(values):
-    """{name: value} as join_values gives them."""
-    words = []
-    for name, value in values.items():
-        values = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
-        words.append(f"--{name}={BETWEEN_VALUES.join(map(str, values))}")
-    return words
-
-
-def cell_words(name, cell):
-    """The words for a cell of a batch's column; several values have semicolons between them."""
-    if BETWEEN_VALUES in cell:
-        raise InputError(f"argument --{name}: it holds a character of code 0")
-    words = [word.strip() for word in cell.split(";")]
-    return to_words({name: words if value_type(FIELDS[f"--{name}"])[1] else cell})
-
-
-def read_recipe(path):
-    """The recipe in a settings.json or a picture, {"settings": {name: value}, "sha256": ..., ...}.
-
-    Raises InputError where there is none.
-    """
-    try:
-        with open(path, "rb") as file:
-            is_text = file.read(4).removeprefix(codecs.BOM_UTF8).startswith(b"{")
-    except OSError as error:
-        raise InputError(f"argument --settings: {path}: cannot be read ({reason(error)})") from error
-    try:
-        recipe = json.loads(pathlib.Path(path).read_text("utf-8-sig") if is_text else nst.files.read_comment(path))
-        if not (recipe["settings"].keys() <= RECIPE and isinstance(recipe["sha256"], dict)):
-            raise ValueError("unknown settings")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"argument --settings: {path}: neither a settings.json nor a picture with the settings of this program"
-        ) from error
-    return recipe
 
 
 def contradiction(settings):

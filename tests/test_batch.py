@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import nst.files
+import nst.flags
 import nst.job
 import nst.run
 import nst.settings
@@ -286,7 +287,7 @@ def test_a_row_may_start_from_what_an_earlier_one_makes(batch, tmp_path):
     text += "other.png,output/first/generated_image.jpg,output/second\n"
     status, _, told, rows = batch(text)
     assert (status, told, column(rows, "status")) == (0, "", ["done", "done"])
-    made_with = nst.settings.read_recipe(tmp_path / "output" / "second" / "settings.json")["sha256"]["init_image"]
+    made_with = nst.flags.read_recipe(tmp_path / "output" / "second" / "settings.json")["sha256"]["init_image"]
     assert made_with == nst.files.sha256(tmp_path / "output" / "first" / "generated_image.jpg")
     assert column(batch(text, "--resume")[3], "status") == ["skipped", "skipped"]
 

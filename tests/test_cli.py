@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import nst.job
+import nst.pictures
 import nst.settings
 import nst.weights
 import nst_main
@@ -62,9 +63,9 @@ def test_the_same_command_gives_the_same_bytes_from_any_folder(paint, paint_here
 def test_bare_names_are_looked_for_in_images_then_as_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "images" / "coffee.jpg", tmp_path / "mine.jpg")
-    assert nst.job.find_image("coffee.jpg") == ROOT / "images" / "coffee.jpg"
-    assert nst.job.find_image("mine.jpg").resolve() == tmp_path / "mine.jpg"
-    assert nst.job.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
+    assert nst.pictures.find_image("coffee.jpg") == ROOT / "images" / "coffee.jpg"
+    assert nst.pictures.find_image("mine.jpg").resolve() == tmp_path / "mine.jpg"
+    assert nst.pictures.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
 
 
 def test_without_trained_weights_random_ones_are_told_in_two_lines(paint_here, tmp_path, monkeypatch):

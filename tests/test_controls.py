@@ -9,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 import nst.colours
+import nst.flags
 import nst.job
 import nst.run
 import nst.settings
@@ -409,7 +410,7 @@ def test_naming_every_default_changes_no_byte(paint_here, tmp_path, inputs, comm
     given = {flag.removeprefix("--") for flag in command()[2::2]} | {"output_dir"}
     fields = [field for field in dataclasses.fields(nst.settings.Settings) if field.name not in given]
     defaults = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields}
-    named = nst.settings.to_words(defaults)
+    named = nst.flags.to_words(defaults)
     assert {"--tv_weight=0.0", "--style_layers=conv1_1\0conv2_1\0conv3_1\0conv4_1\0conv5_1"} < set(named)
     assert paint_here(*named, "--output_dir", "all")[0] == paint_here("--output_dir", "none")[0] == 0
     for path in (tmp_path / "none").iterdir():

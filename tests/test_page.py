@@ -73,7 +73,6 @@ def test_pictures_vary_by_their_names(batch, tmp_path):
 
 
 REFUSED = {
-    "no flag": (["--vary="], "argument --vary: there is '', which is none of preset, content_image_filename"),
     "another": (["--vary", "hue", "1"], "argument --vary: there is 'hue', which is none of preset"),
     "twice": (["--vary", "beta", "1", "--vary", "beta", "2"], "argument --vary: there is 'beta' twice"),
     "no values": (["--vary", "beta"], "argument --vary: beta has no values; give it each value once"),

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import nst.descent
+import nst.flags
 import nst.settings
 import nst.weights
 import nst.windows
@@ -56,22 +57,22 @@ def test_a_preset_is_its_flags_spelled_out(paint_here, tmp_path, name, pixels):
 
 
 def test_explicit_flags_win_over_a_preset_wherever_they_stand():
-    fine = nst.settings.parse_settings(["--preset", "fine"])
+    fine = nst.flags.parse_settings(["--preset", "fine"])
     for words in (["--preset", "fine", "--alpha", "3"], ["--alpha=3", "--preset=fine"]):
-        settings = nst.settings.parse_settings(words)
+        settings = nst.flags.parse_settings(words)
         assert settings.alpha == 3 and settings.style_octaves == fine.style_octaves > 1
 
 
 def test_original_is_the_defaults():
-    assert nst.settings.parse_settings(["--preset", "original"]) == nst.settings.Settings()
+    assert nst.flags.parse_settings(["--preset", "original"]) == nst.settings.Settings()
 
 
 def test_a_preset_wins_over_a_recipe_and_a_flag_over_both(paint_here, tmp_path):
     paint_here("--beta", 70, "--alpha", 5)
     words = ["--settings", str(tmp_path / "output" / "settings.json"), "--preset", "fine", "--epochs", "9"]
-    settings = nst.settings.parse_settings(words)
+    settings = nst.flags.parse_settings(words)
     assert (settings.beta, settings.epochs) == (70, (9,))
-    assert settings.alpha == nst.settings.parse_settings(["--preset", "fine"]).alpha
+    assert settings.alpha == nst.flags.parse_settings(["--preset", "fine"]).alpha
 
 
 def test_a_row_of_a_batch_has_a_preset_and_flags_of_its_own(command, paint_here, tmp_path):

@@ -17,6 +17,7 @@ from PIL import Image, ImageSequence
 
 import nst.files
 import nst.film
+import nst.flags
 import nst.record
 import nst.settings
 import nst_main
@@ -295,7 +296,7 @@ def test_other_flags_win_over_the_recipe_wherever_they_stand(painted, tmp_path):
 
 def test_a_recipe_from_an_editor_that_marks_utf_8_is_read(painted, tmp_path):
     (tmp_path / "saved.json").write_text((painted / "settings.json").read_text("utf-8"), "utf-8-sig")
-    assert nst.settings.read_recipe(tmp_path / "saved.json")["settings"]["beta"] == 70.5
+    assert nst.flags.read_recipe(tmp_path / "saved.json")["settings"]["beta"] == 70.5
 
 
 def test_a_contradiction_with_a_recipe_names_it(paint_here, tmp_path):

