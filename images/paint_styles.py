@@ -2,7 +2,7 @@
 
     python images/paint_styles.py [FOLDER]
 
-The styles are painted four times as large as they are kept, and shrunk at the end. Seeds are fixed: the
+The styles are drawn on a canvas of 400 x 300, painted four times as large and kept twice as large. Seeds are fixed: the
 same versions of numpy and Pillow paint the same pictures. Nothing else in the project uses this file.
 """
 
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage, spatial
 
 PAN_SIZE, PAN_FRAMES, PAN_RATE = (320, 240), 20, 10
-WIDTH, HEIGHT, ZOOM = 400, 300, 4
+WIDTH, HEIGHT, ZOOM, KEPT = 400, 300, 4, 2
 
 
 def smooth_noise(rng, sigma, shape=(HEIGHT, WIDTH)):
@@ -218,7 +218,8 @@ if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else __file__).resolve()
     folder = folder if folder.is_dir() else folder.parent
     for painter in (night, wave, mosaic):
-        painter().resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(folder / f"{painter.__name__}.jpg", quality=92)
+        picture = painter().resize((KEPT * WIDTH, KEPT * HEIGHT), Image.Resampling.LANCZOS)
+        picture.save(folder / f"{painter.__name__}.jpg", quality=90)
     coffee_mask().save(folder / "coffee-mask.png")
     for name in ("black", "white"):
         Image.new("L", (WIDTH, HEIGHT), name).save(folder / f"{name}.png")

@@ -107,6 +107,8 @@ def parse_settings(argv=None, more=()):
     settings = parse_words(words)
     recipe = to_words(read_recipe(settings.settings)["settings"]) if settings.settings else []
     preset = join_values(PRESETS[settings.preset].split())
+    if settings.init_image:  # another start than theirs
+        recipe, preset = ([word for word in before if not word.startswith("--init=")] for before in (recipe, preset))
     settings = parse_words([*recipe, *preset, *words])
     if fault := contradiction(settings):
         for words, source in (recipe, f"the settings of {settings.settings}"), (preset, f"--preset {settings.preset}"):

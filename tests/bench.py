@@ -1,11 +1,12 @@
 """Measures the program, and the usual PyTorch way of doing the same beside it, in one run; prints tables.
 
     python tests/bench.py                   everything: an hour on two cores
-    python tests/bench.py step start        some of: step, start, quality, batch, weights, memory
+    python tests/bench.py step start        some of: step, start, quality, batch, weights, memory, relative
     python tests/bench.py quality --content photograph.jpg --styles a.jpg b.jpg --judge judge/bin/python judge.py
 
 quality paints with the presets. What a picture is worth is for another program to say: it is called with
 the content, the style and the pictures made of them, and prints a line for each. And for the eye: --keep.
+relative is artificial-artwork, the nearest one that pip installs, by the path of its command: --artwork venv/bin/nst.
 
 The peer is measured where torch is installed. Nothing else should run on the machine. Each measurement is
 a process of its own, on weights and pictures that are made for it; peak memory is the whole process'.
@@ -29,11 +30,12 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import nst.files  # noqa: E402
+import nst.weights  # noqa: E402
 import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
 LAYERS = (*recipe.BLOCKS[:4], (1, 512))  # VGG-19 to conv5_1
-PARTS = ("step", "start", "quality", "batch", "weights", "memory")
+PARTS = ("step", "start", "quality", "batch", "weights", "memory", "relative")
 
 
 # --- Measuring a process -----------------------------------------------------------------------------------
@@ -44,9 +46,9 @@ def child(*words):
     return measured([sys.executable, __file__, "--child", *map(str, words)])
 
 
-def measured(command, folder=None):
+def measured(command, folder=None, **environment):
     """(what the last line of its output holds as JSON, or None; seconds; peak memory in GB) of a process."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -292,6 +294,43 @@ def memory(folder, _asked):
     table("One epoch, which is two evaluations; whole process", ("picture", "optimizer", "s", "peak GB"), rows)
 
 
+def relative(folder, asked):
+    """A step and the memory of this program and of its relative, on the same .mat and the same pictures."""
+    if not asked.artwork:
+        print("\nrelative: not measured, it needs --artwork")
+        return
+    path, keep, rows = folder / "vgg19.mat", asked.keep or folder, []
+    recipe.write_mat(path, vgg19_of_hed())
+    pictures = [ROOT / "images" / name for name in ("chelsea.jpg", "night.jpg")]  # of one size, as it wants them
+
+    def ours(iterations):
+        flags = ["--content_image_filename", pictures[0], "--style_image_filename", pictures[1], "--weights", path]
+        flags += ["--epochs", iterations, "--print_every", iterations, "--output_dir", keep / f"ours-{iterations}"]
+        return measured([sys.executable, ROOT / "nst_main.py", *flags])
+
+    def theirs(iterations):
+        place = keep / f"artwork-{iterations}"
+        place.mkdir(parents=True, exist_ok=True)
+        command = [asked.artwork, "run", *pictures, "--iterations", iterations, "--location", place]
+        return measured(command, AA_VGG_19=str(path))
+
+    for name, run in (("this program", ours), ("artificial-artwork", theirs)):
+        few, many = 10, 100
+        (_, short, _), (_, long, memory) = run(few), run(many)
+        rows.append([name, f"{(long - short) / (many - few):.2f}", f"{long:.0f}", f"{memory:.2f}"])
+    table(f"400 x 300, {many} iterations, whole processes", ("program", "s an iteration", "s", "GB"), rows)
+
+
+def vgg19_of_hed():
+    """VGG-19 as hed's VGG-16 is one: the convolutions that it lacks let everything through."""
+    found = dict(nst.weights.load("hed"))
+    for block, channels in (3, 256), (4, 512), (5, 512):
+        kernel = np.zeros((3, 3, channels, channels), "float32")
+        kernel[1, 1] = np.eye(channels)
+        found[f"conv{block}_4"] = kernel, np.zeros(channels, "float32")
+    return dict(sorted(found.items()))
+
+
 def make_large(path, name, width, height):
     small = getattr(recipe, name)(height=300, width=400)
     Image.fromarray(small).resize((width, height)).save(path, compress_level=1)
@@ -311,6 +350,7 @@ def main():
     parser.add_argument("--presets", nargs="+", default=["original", "quick", "fine"], help="of those, some")
     parser.add_argument("--keep", type=pathlib.Path, help="folder to leave quality's pictures in")
     parser.add_argument("--judge", nargs="+", help="a command that judges a picture")
+    parser.add_argument("--artwork", type=pathlib.Path, help="artificial-artwork's command, for relative")
     asked = parser.parse_args()
     asked.parts = asked.parts or PARTS
     if unknown := set(asked.parts) - set(PARTS):

@@ -63,6 +63,13 @@ def test_explicit_flags_win_over_a_preset_wherever_they_stand():
         assert settings.alpha == 3 and settings.style_octaves == fine.style_octaves > 1
 
 
+def test_a_start_wins_over_that_of_a_preset_and_of_a_recipe(paint_here, tmp_path):
+    paint_here("--init", "style")
+    for before in ["--preset", "fine"], ["--settings", str(tmp_path / "output" / "settings.json")]:
+        settings = nst.flags.parse_settings([*before, "--init_image", "wave.jpg"])
+        assert (settings.init_image, settings.init) == ("wave.jpg", "noise")
+
+
 def test_original_is_the_defaults():
     assert nst.flags.parse_settings(["--preset", "original"]) == nst.settings.Settings()
 

@@ -1,4 +1,4 @@
-"""README keeps what it promises: its commands run as pasted, its table of flags is that of -h, its files exist."""
+"""README and docs/ keep what they promise: commands run as pasted, the table of flags is that of -h, files exist."""
 
 import os
 import pathlib
@@ -18,6 +18,7 @@ import nst_main
 from conftest import MODULES, ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
 LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 QUICK = ["--epochs", "2", "--image_size", "36"]  # what each command is given besides, and the thin network
 
@@ -37,17 +38,32 @@ def flags_table():
 
 
 def test_the_table_of_flags_is_that_of_help():
-    assert f"## Flags\n\n{flags_table()}" in README
+    assert f"## Flags\n\n{flags_table()}" in PAGES[ROOT / "docs" / "reference.md"]
 
 
-def test_every_picture_and_file_that_readme_shows_is_there():
-    names = re.findall(r"\]\((?!https?://)([^)#]+)\)", README) + re.findall(r"^\| `([\w/]+\.py)`", README, re.MULTILINE)
-    assert len(names) > 20
-    for name in names:
-        assert (ROOT / name).is_file(), name
-    assert set(MODULES) == set(re.findall(r"^\| `([\w/]+\.py)`", README, re.MULTILINE))
-    gallery = {f"images/gallery/{path.name}" for path in (ROOT / "images" / "gallery").iterdir()}
-    assert gallery <= set(names), "a picture that README does not show"
+def test_every_picture_and_file_that_the_pages_show_is_there():
+    shown = set()
+    for page, text in PAGES.items():
+        for link in re.findall(r"\]\((?!https?://)([^)]+)\)", text):
+            name, _, heading = link.partition("#")
+            path = (page.parent / name).resolve()
+            assert path.is_file(), (page.name, link)
+            if heading:
+                headings = re.findall(r"^#+ (.*)$", PAGES[path], re.MULTILINE)
+                assert heading in [title.lower().replace(" ", "-") for title in headings], (page.name, link)
+            shown.add(path)
+    assert len(shown) > 20
+    gallery = set((ROOT / "images" / "gallery").iterdir())
+    assert gallery <= shown, "a picture that no page shows"
+
+
+def test_the_table_of_files_has_each():
+    told = re.findall(r"^\| `([\w/]+\.py)`", PAGES[ROOT / "docs" / "inside.md"], re.MULTILINE)
+    assert sorted(told) == sorted(MODULES)
+
+
+def test_readme_is_a_page_that_one_reads():
+    assert README.count("\n") < 350
 
 
 @pytest.fixture
@@ -110,7 +126,7 @@ def test_gnu_parallel_spreads_a_batch_as_pasted(pasted):
         shutil.rmtree("output", ignore_errors=True)
         subprocess.run(["bash", "-c", line], check=True, capture_output=True)
         left = {path.name for path in (pasted / "output").glob("[!.]*")}
-        assert left == folders | {"batch-1-of-2.csv", "batch-2-of-2.csv"}
+        assert left == folders | {f"batch-{i}-of-2.{ext}" for i in (1, 2) for ext in ("csv", "html", "jpg")}
         assert all((pasted / "output" / folder / "generated_image.jpg").exists() for folder in folders)
 
 
@@ -121,4 +137,7 @@ def test_the_slurm_script_paints_its_share(pasted, monkeypatch):
     assert re.search(r"^#SBATCH --array=1-4$", script, re.MULTILINE)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     subprocess.run(["bash", "-c", script], check=True, capture_output=True)
-    assert {path.name for path in (pasted / "output").glob("[!.]*")} == {"coffee-wave", "batch-3-of-4.csv"}
+    assert {path.name for path in (pasted / "output").glob("[!.]*")} == {
+        "coffee-wave",
+        *(f"batch-3-of-4.{ext}" for ext in ("csv", "html", "jpg")),
+    }
