@@ -1,1 +1,1 @@
-"""The workshop behind nst_main.py, the command, and nst_utils.py, the paper; README, How it works, tells its rooms."""
+"""The workshop behind nst_main.py, the command, and nst_utils.py, the paper; docs/inside.md tells its rooms."""

@@ -8,6 +8,7 @@ Jobs share no file, so machines can share a batch, each with a shard of its rows
 import csv
 import dataclasses
 import itertools
+import math
 import os
 import pathlib
 import re
@@ -51,22 +52,22 @@ def run(command, argv, stop, import_run):
             report.gather()
         else:
             paint = import_run().paint if report.rows else None
-        report.write_table()
-        report.write_page()
+        report.write()
         try:
             for number, row in enumerate(() if command.report else report.rows, 1):
                 paint_row(row, f"Job {number} of {len(report.rows)}, {row.where}", paint, report, stop)
         finally:
             report.end(command.quiet)
-    return 1 if report.count["failed"] or report.unwritten else 0
+    painted = report.count["done"] + report.count["skipped"]
+    return 0 if painted == len(report.rows) and not report.unwritten else 1
 
 
 def paint_row(row, title, paint, report, stop):
     """Paint a row's job, if it is to be painted, and report it."""
-    settings, started, stop.patient = row.settings, time.monotonic(), False
+    settings, started, stop.patient, begun = row.settings, time.monotonic(), False, False
+    if stop.signum:
+        raise KeyboardInterrupt("between two jobs; --resume goes on")
     try:
-        if stop.signum:
-            raise KeyboardInterrupt("between two jobs; --resume goes on")
         job = None if row.repeated else prepare(settings)
         if job is None or job.finished:
             report.add(row, "skipped", job and job.last_costs)
@@ -75,9 +76,11 @@ def paint_row(row, title, paint, report, stop):
             print(f"{title}: {job.output}", flush=True)
             report.notice(job.notices)
         report.add(row, "running")
+        begun = True
         costs = paint(job, stop)
     except KeyboardInterrupt as interrupt:
-        report.add(row, "stopped", seconds=time.monotonic() - started)
+        if begun:
+            report.add(row, "stopped", seconds=time.monotonic() - started)
         raise KeyboardInterrupt(*(interrupt.args or ["before a job's first iteration; --resume goes on"])) from None
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, nst.files.WriteError):
@@ -98,31 +101,32 @@ def read_rows(command, argv):
 
     They can be painted then, or, with command.report, read of.
     """
-    variants, cells_of = list(vary(command.vary)), read_cells(command.batch) if command.batch else [(0, {})]
-    if command.vary and len(cells_of) * len(variants) > MOST_VARIANTS:
+    cells_of = read_cells(command.batch) if command.batch else [(0, {})]
+    count = len(cells_of) * math.prod(len(values) for _, *values in command.vary)
+    if command.vary and count > MOST_VARIANTS:
         raise InputError(
-            f"argument --vary: {len(cells_of) * len(variants):,} pictures, and {MOST_VARIANTS:,} are the most;"
-            " vary less at a time"
+            f"argument --vary: {count:,} pictures, and {MOST_VARIANTS:,} are the most; vary less at a time"
         )
+    variants = list(vary(command.vary))
     if both := variants[0][0].keys() & cells_of[0][1].keys():
         raise InputError(f"argument --vary: {min(both)} is a column of {command.batch} too; leave one of them out")
     rows, faults, owners, coming = [], [], {}, {}
     for number, ((line, cells), (changes, variant)) in enumerate(itertools.product(cells_of, variants), 1):
         where = " with ".join([f"line {line}"] * bool(line) + [variant] * bool(variant))
         try:
-            settings = row_settings(command, argv, {**cells, **changes}, variant)
+            settings = row_settings(command, argv, cells, changes, variant)
             # Folders whose names differ in case alone are one on many systems, and a batch is for any.
             folder = str(pathlib.Path(settings.output_dir).resolve()).casefold()
             if folder == str(pathlib.Path(command.output_dir).resolve()).casefold():
                 raise InputError(f"its folder {settings.output_dir} is the batch's own; give it one below")
-            said = tuple(name for name, cell in {**cells, **changes}.items() if cell)
+            said = (*(name for name, cell in cells.items() if cell), *changes)
             row = Row(line or number, where, settings, said, repeated=folder in owners)
             owner = owners.setdefault(folder, row)
             if owner.settings != settings:
                 raise InputError(f"its folder {settings.output_dir} is {owner.where}'s too; give it an output_dir")
             if not row.repeated and not command.report:
                 job = prepare(settings, coming)
-                coming[os.path.realpath(job.result)] = job.frame.image.size
+                coming[os.path.realpath(job.result)] = job.canvas.image.size
             rows.append(row)
         except InputError as error:
             faults.append(f"{command.batch or '--vary'} {where}: {error}")
@@ -178,21 +182,22 @@ def slugs(name, values):
     return [f"{number}-{slug}" for number, slug in enumerate(found, 1)] if alike else found
 
 
-def row_settings(command, argv, cells, variant):
-    """The Settings of a row: the command's, but for what the row's cells say."""
+def row_settings(command, argv, cells, changes, variant):
+    """The Settings of a row: the command's, but for what its cells say, if anything, and what its variant changes."""
     if None in cells:
         raise InputError("it has more cells than the header")
     cells = {name: cell.strip() for name, cell in cells.items() if cell and cell.strip()}
-    words = [word for name, cell in cells.items() for word in cell_words(name, cell)]
+    given = cells | changes
+    words = [word for name, cell in given.items() for word in cell_words(name, cell)]
     of_all = tuple(f"--{name}" for name in ("batch", "vary", "shard", "report"))
     settings = parse_settings([word for word in join_values(argv) if word.partition("=")[0] not in of_all], words)
     folder = pathlib.Path(settings.output_dir)
-    if command.batch and "output_dir" not in cells:
+    if command.batch and "output_dir" not in given:
         content = pathlib.Path(settings.content_image_filename).stem
         styles = "+".join(pathlib.Path(name).stem for name in settings.style_image_filename)
         folder = folder / f"{content}-{styles}"
     settings = dataclasses.replace(settings, output_dir=str(folder / variant))
-    if command.tensorboard and "tensorboard" not in cells:
+    if command.tensorboard and "tensorboard" not in given:
         path = pathlib.Path(settings.output_dir)
         folder = pathlib.Path(command.tensorboard, *(part for part in path.parts if part not in ("..", path.anchor)))
         settings = dataclasses.replace(settings, tensorboard=str(folder))

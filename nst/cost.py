@@ -21,12 +21,12 @@ import tensorflow as tf
 import nst.convolution
 import nst.windows
 import nst_utils
-from nst.graphs import Guides, Weights, frame_of, normalized
+from nst.graphs import Guides, Weights, normalized, view_of
 from nst.masks import EVERYWHERE
 from nst.windows import crop, cut_windows, layer_size
 
 COMPILED_PIXELS = 2_000_000  # pixels times epochs from which it pays to compile Winograd's convolutions
-STYLES_KEPT = 16  # in each frame; the Gram matrices of the paper's layers are 2 MB
+STYLES_KEPT = 16  # in each view; the Gram matrices of the paper's layers are 2 MB
 
 
 class Terms(NamedTuple):
@@ -61,10 +61,10 @@ class Cost:
     the gradient has G's shape; styles are Styles. With a tv_weight there is a cost "tv" too, with layer_costs
     one for each layer, "style_conv1_1", which add up to those of content and style.
 
-    Regions are {name: (n_H, n_W)}, 1 where a pixel belongs and 0 where not. What stands in a region of G is
-    compared to the styles' regions of the same name alone; in each the weights of the styles that have it
-    are normalized to 1. No regions at all are one, EVERYWHERE. Where G has none nothing is compared, and
-    the gradient is 0.
+    Regions are {name: (n_H, n_W)}, each pixel's share of the region, 0 to 1. What stands in a region of G is
+    compared to the styles' regions of the same name alone, weighed by its part of the picture; in each the
+    weights of the styles that have it are normalized to 1. No regions at all are one, EVERYWHERE. Where G has
+    none nothing is compared, and the gradient is 0.
 
     J_style is the mean over octaves: of G and the styles, and of both shrunk by averages of 2 x 2, once and
     again [Snelgrove]. What a coarse scale has painted is held to the style so while finer ones are painted.
@@ -110,7 +110,7 @@ class Cost:
         if smaller and gradient:
             dJ = dJ + tape.gradient(pictures[1:], picture, [tf.convert_to_tensor(d) for _, d in smaller])
         if self.terms.tv_weight:
-            J_tv, tv_gradient = vary(picture, tf.constant(self.terms.tv_weight, "float32"))
+            J_tv, tv_gradient = variation_and_gradient(picture, tf.constant(self.terms.tv_weight, "float32"))
             costs = {**costs, "total": costs["total"] + self.terms.tv_weight * J_tv, "tv": J_tv}
             dJ = dJ + tv_gradient if gradient else None
         if self.before:
@@ -143,16 +143,16 @@ class Octave:
     def __init__(self, model, content, styles, terms, epochs, regions, pause, whole):
         size = tuple(content.shape[1:3])
         self.terms, self.windows, self.pause = terms, cut_windows(size, model, whole), pause
-        self.frame = frame_of(choose_network(model, self.windows, epochs), size, terms.style_cost, terms.layer_costs)
+        self.view = view_of(choose_network(model, self.windows, epochs), size, terms.style_cost, terms.layer_costs)
         content_layers, style_layers = ([name for name, _ in of] for of in (terms.content_layers, terms.style_layers))
-        self.a_C = see_content(self.frame, content, self.windows, tuple(content_layers), pause)
+        self.a_C = see_content(self.view, content, self.windows, tuple(content_layers), pause)
         self.guides = Guides(guide_content(regions, content_layers), guide_regions(regions, style_layers))
         # As tensors: the graph that is traced for one weight serves the others.
         self.weights = tf.nest.map_structure(
             lambda number: tf.constant(number, "float32"),
             Weights(terms.alpha, terms.beta, dict(terms.content_layers), dict(terms.style_layers)),
         )
-        self.styles = list(see_styles(model, styles, self.weights.style, regions, self.frame, pause))
+        self.styles = list(see_styles(model, styles, self.weights.style, regions, self.view, pause))
 
     def __call__(self, picture, gradient):
         whole = len(self.windows) == 1
@@ -160,17 +160,17 @@ class Octave:
 
     def evaluate_whole(self, picture, gradient):
         """(costs, gradient of J or None)."""
-        frame, aims = self.frame, (self.a_C, self.guides)
+        view, aims = self.view, (self.a_C, self.guides)
         if gradient:
-            return frame.evaluate(picture, *aims, self.styles, self.weights, self.terms.normalize_gradients)
+            return view.evaluate(picture, *aims, self.styles, self.weights, self.terms.normalize_gradients)
         # Once in a run: look() has a graph already, for a tensor, which is sooner run than another one traced.
         picture = tf.convert_to_tensor(picture)
-        measured = frame.measure(frame.look(picture, frame.whole), frame.whole, *aims)
-        return frame.judge(measured, self.styles, self.weights)[0], None
+        measured = view.measure(view.look(picture, view.whole), view.whole, *aims)
+        return view.judge(measured, self.styles, self.weights)[0], None
 
     def evaluate_in_windows(self, picture, gradient):
         """The same, window by window."""
-        frame = self.frame
+        view = self.view
 
         def of_each_window(run, *more):
             for w in self.windows:
@@ -180,19 +180,19 @@ class Octave:
         def in_all(run, *more):
             return add_up(part for _, part in of_each_window(run, *more))
 
-        costs, upstream = frame.judge(in_all(frame.measure_window), self.styles, self.weights)
+        costs, upstream = view.judge(in_all(view.measure_window), self.styles, self.weights)
         if not gradient:
             return costs, None
         if self.terms.normalize_gradients:
-            upstream = normalized(upstream, in_all(frame.window_gradient_norms, upstream), self.weights)
+            upstream = normalized(upstream, in_all(view.window_gradient_norms, upstream), self.weights)
         dJ = np.zeros(picture.shape, "float32")
-        for w, part in of_each_window(frame.pull_back, upstream):
+        for w, part in of_each_window(view.pull_back, upstream):
             w.of(dJ)[...] += part
         return costs, dJ
 
 
 @tf.function(autograph=False)
-def vary(picture, weight):
+def variation_and_gradient(picture, weight):
     """The total variation of a picture, and weight times its gradient."""
     with tf.GradientTape() as tape:
         tape.watch(picture)
@@ -224,34 +224,34 @@ def choose_network(model, windows, epochs):
 # --- What the costs aim at ------------------------------------------------------------------------------------
 
 
-def see_content(frame, content, windows, layers, pause):
+def see_content(view, content, windows, layers, pause):
     """{layer: a_C (1, n_H, n_W, n_C)}."""
     if not layers:
         return {}
     if len(windows) == 1:
-        seen = frame.look(content, frame.whole)
+        seen = view.look(content, view.whole)
         return {name: seen[name] for name in layers}
-    channels = frame.network.output
-    a_C = {name: np.empty((1, *layer_size(frame.size, name), channels[name].shape[-1]), "float32") for name in layers}
+    channels = view.network.output
+    a_C = {name: np.empty((1, *layer_size(view.size, name), channels[name].shape[-1]), "float32") for name in layers}
     for w in windows:
         pause()
-        for name, a in frame.look(w.of(content), tf.constant(w.core), layers).items():
+        for name, a in view.look(w.of(content), tf.constant(w.core), layers).items():
             crop(a_C[name], w.core_in_picture(), name)[...] = a
     return a_C
 
 
-def see_styles(model, styles, layers, regions, frame, pause):
+def see_styles(model, styles, layers, regions, view, pause):
     """(weight, region, {layer: what the style cost compares}, layer weights) of each style and region.
 
     All weights together are 1: a region weighs what it has of G's pixels, and in it the styles that have it
-    share by their weights. layers are {layer: weight}, for the styles that have none of their own; frame is
+    share by their weights. layers are {layer: weight}, for the styles that have none of their own; view is
     G's, which says what is compared.
     """
     shares = {EVERYWHERE: 1}
     if regions is not None:
         shares = {name: float(there.sum()) for name, there in regions.items() if there.any()}
     painted = sum(shares.values())
-    seen = [see_style(model, style, list(layers), frame, pause) for style in styles]
+    seen = [see_style(model, style, list(layers), view, pause) for style in styles]
     for region, pixels in shares.items():
         having = [(style, seen_S[region]) for style, seen_S in zip(styles, seen, strict=True) if region in seen_S]
         total = sum(style.weight for style, _ in having)
@@ -265,26 +265,26 @@ def see_style(model, style, layers, like, pause):
     """{region: {layer: what the style cost compares}} of S. The last ones are kept: a batch has many in one style."""
     size = tuple(style.image.shape[1:3])
     windows = cut_windows(size, model)
-    frame = frame_of(choose_network(model, windows, epochs=1), size, like.style_cost, like.layer_costs)
+    view = view_of(choose_network(model, windows, epochs=1), size, like.style_cost, like.layer_costs)
     regions = [(name, np.ascontiguousarray(there)) for name, there in (style.regions or {}).items()]
     arrays = np.ascontiguousarray(style.image), *(there for _, there in regions)
     key = tuple(layers), *(name for name, _ in regions), *(hashlib.sha256(array).digest() for array in arrays)
-    if key not in frame.styles:
-        frame.styles[key] = see_windows(frame, style, windows, layers, pause)
-        if len(frame.styles) > STYLES_KEPT:
-            del frame.styles[next(iter(frame.styles))]
-    return frame.styles[key]
+    if key not in view.styles:
+        view.styles[key] = see_windows(view, style, windows, layers, pause)
+        if len(view.styles) > STYLES_KEPT:
+            del view.styles[next(iter(view.styles))]
+    return view.styles[key]
 
 
-def see_windows(frame, style, windows, layers, pause):
+def see_windows(view, style, windows, layers, pause):
     """see_style, where it has to be seen."""
     guides = Guides({}, guide_regions(style.regions, layers))
     if len(windows) == 1:
-        return frame.see_style(frame.look(style.image, frame.whole), frame.whole, guides.style)
+        return view.see_style(view.look(style.image, view.whole), view.whole, guides.style)
 
     def part(w):
         pause()
-        _, measured = frame.measure_window(w.of(style.image), tf.constant(w.core), {}, guides.of(w))  # no content's
+        _, measured = view.measure_window(w.of(style.image), tf.constant(w.core), {}, guides.of(w))  # no content's
         return measured
 
     return add_up(map(part, windows))

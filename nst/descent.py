@@ -52,7 +52,7 @@ class Iterate(NamedTuple):
 
 
 class Diverged(ArithmeticError):
-    """The cost became nan or infinite in an iteration (-1: the start); picture is G before it."""
+    """The cost became nan or infinite in an iteration (-1: where a scale starts); picture is G before it."""
 
     def __init__(self, iteration, picture):
         super().__init__(f"the cost is not finite at {'the start' if iteration < 0 else f'iteration {iteration}'}")

@@ -307,6 +307,7 @@ def whole_file(path):
 
 
 def write_text(path, text):
+    """Write a text in UTF-8. Raises WriteError."""
     with whole_file(path) as file:
         file.write(text.encode())
 
@@ -326,7 +327,10 @@ def write_image(path, pixels, comment="", dpi=0, alpha=None):
     format, image = format_of(path), Image.fromarray(pixels)
     if alpha and format in WITH_ALPHA:
         image.putalpha(alpha.resize(image.size))
-    image.save(encoded, format=format, **WRITING.get(format, {}), **remarks(format, comment, dpi))
+    try:
+        image.save(encoded, format=format, **WRITING.get(format, {}), **remarks(format, comment, dpi))
+    except (OSError, ValueError) as error:  # larger than the format can be
+        raise WriteError(f"{path}: cannot be written ({reason(error)})") from error
     with whole_file(path) as file:
         file.write(encoded.getbuffer())
 

@@ -5,6 +5,7 @@ pictures is a film too. Frames are Pillow images in RGB.
 """
 
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -33,11 +34,16 @@ class Film(NamedTuple):
     chosen: range
     max_pixels: int  # of a frame
 
+    @property
+    def source_rate(self):
+        """Frames a second, of all."""
+        return self.rate * self.chosen.step
+
     def frames(self, first=0):
         """(number, image) of the chosen frames, from that number of them on. Raises RunError for a damaged one."""
         numbers = {frame: number for number, frame in enumerate(self.chosen) if number >= first}
         last = max(numbers, default=-1)
-        with contextlib.closing(READERS[self.kind](self.path, self.max_pixels)) as images:
+        with contextlib.closing(READERS[self.kind](self)) as images:
             for frame in range(last + 1):
                 try:
                     image = next(images)
@@ -46,7 +52,7 @@ class Film(NamedTuple):
                     raise RunError(
                         f"{self.path}: frame {frame + 1} of {self.count} cannot be read; it is cut off there"
                     ) from None
-                except (OSError, InputError, SyntaxError) as error:
+                except (OSError, InputError, SyntaxError, RuntimeError) as error:
                     raise RunError(f"{self.path}: frame {frame + 1} of {self.count}: {reason(error)}") from error
                 if image is not None:
                     if image.size != self.size:
@@ -72,7 +78,10 @@ def find_film(path, frames, max_pixels):
         return None  # to be told by whoever reads it
     else:
         kind = "film"
-    size, rate, count = PROBES[kind](path, max_pixels) or (None, 0, 0)
+    try:
+        size, rate, count = PROBES[kind](path, max_pixels) or (None, 0, 0)
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from error
     if not count:
         if kind == "film":
             return None
@@ -112,18 +121,32 @@ def is_picture(path):
 
 def probe_film(path, max_pixels):
     try:
-        with contextlib.closing(imageio_ffmpeg.read_frames(local(path))) as frames:
-            told = next(frames)
-        count = imageio_ffmpeg.count_frames_and_secs(local(path))[0]
-        # ffmpeg takes a still picture for a film of one frame, and text for one that a terminal shows.
-        return (told["size"], told["fps"], count) if count > 1 and told["codec"].strip(",") != "ansi" else None
+        facts = path.stat()
+        return count_film(path, facts.st_mtime_ns, facts.st_size)
     except (OSError, RuntimeError, KeyError, StopIteration):  # what is no film
         return None
 
 
-def read_film(path, max_pixels):
-    frames = imageio_ffmpeg.read_frames(local(path))
-    with contextlib.closing(frames):
+@functools.lru_cache(maxsize=1000)  # all of it is decoded, and a batch asks more than once
+def count_film(path, changed, bytes):
+    with contextlib.closing(imageio_ffmpeg.read_frames(local(path))) as frames:
+        told = next(frames)
+    # ffmpeg takes a still picture for a film of one frame, and text for one that a terminal shows.
+    if told["codec"].strip(",") == "ansi" or imageio_ffmpeg.count_frames_and_secs(local(path))[0] < 2:
+        return None
+    rate = told["fps"] or FOLDER_RATE
+    with contextlib.closing(at_rate(path, rate)) as frames:
+        next(frames)
+        return told["size"], rate, sum(1 for _ in frames)
+
+
+def at_rate(path, rate):
+    """Its frames at a steady rate: a phone's or a screen's come as they can, and the sound is to fit."""
+    return imageio_ffmpeg.read_frames(local(path), output_params=["-r", f"{rate:.6g}"])
+
+
+def read_film(film):
+    with contextlib.closing(at_rate(film.path, film.source_rate)) as frames:
         size = next(frames)["size"]
         for frame in frames:
             yield lambda frame=frame: Image.frombytes("RGB", size, frame)
@@ -131,12 +154,15 @@ def read_film(path, max_pixels):
 
 def probe_animation(path, max_pixels):
     with nst.files.bounded(None), Image.open(path) as image:
-        milliseconds = [frame.info.get("duration", 0) or 100 for frame in ImageSequence.Iterator(image)]
+        milliseconds = []
+        for frame in ImageSequence.Iterator(image):
+            frame.load()  # before that a WebP does not tell
+            milliseconds.append(frame.info.get("duration", 0) or 100)
         return image.size, 1000 / np.mean(milliseconds), len(milliseconds)
 
 
-def read_animation(path, max_pixels):
-    with nst.files.bounded(None), Image.open(path) as image:  # find_film has asked
+def read_animation(film):
+    with nst.files.bounded(None), Image.open(film.path) as image:  # find_film has asked
         for frame in ImageSequence.Iterator(image):
             yield lambda frame=frame: nst.files.flatten(frame.copy())[0]
 
@@ -153,9 +179,9 @@ def probe_folder(path, max_pixels):
     return nst.files.read_image(files[0], max_pixels).size, FOLDER_RATE, len(files)
 
 
-def read_folder(path, max_pixels):
-    for file in numbered(path):
-        yield lambda file=file: nst.files.read_image(file, max_pixels)
+def read_folder(film):
+    for file in numbered(film.path):
+        yield lambda file=file: nst.files.read_image(file, film.max_pixels)
 
 
 PROBES = {"film": probe_film, "animation": probe_animation, "folder": probe_folder}
@@ -168,6 +194,14 @@ def local(path):
 
 
 # --- Out ----------------------------------------------------------------------------------------------------------
+
+
+def check_ffmpeg():
+    """Raises InputError where it is missing."""
+    try:
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise InputError("argument --animation mp4: needs ffmpeg; install it, or ask for a gif") from error
 
 
 def encode(path, size, pictures, count, rate, comment=""):
@@ -199,7 +233,7 @@ def add_sound(path, film, count):
     """Put the sound of the film's first so many chosen frames to the .mp4 at path. Raises OSError where it fails."""
     if film.kind != "film":
         return
-    start, seconds = film.chosen.start / (film.rate * film.chosen.step), count / film.rate
+    start, seconds = film.chosen.start / film.source_rate, count / film.rate
     with_sound = path.with_name(f"{path.name}.sound")
     for codec in "copy", "aac":  # an .mp4 does not hold every kind
         words = ["-ss", f"{start:.6f}", "-t", f"{seconds:.6f}", "-i", local(film.path), "-map", "0:v", "-map", "1:a?"]

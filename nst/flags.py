@@ -13,7 +13,7 @@ import typing
 
 import nst.files
 from nst.files import InputError, reason
-from nst.settings import FIELDS, PRESETS, RECIPE, RECIPE_FILE, Settings, contradiction
+from nst.settings import FIELDS, PRESET_FLAGS, PRESETS, RECIPE, RECIPE_FILE, Settings, contradiction
 
 BETWEEN_VALUES = "\0"  # which no word of a command line can hold
 
@@ -63,9 +63,9 @@ def boolean(text):
     return text.lower() == "true"
 
 
-def several(parse):
-    """What argparse makes a tuple of."""
-    return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word)
+def several(parse, keep_empty):
+    """What argparse makes a tuple of; an empty word is no value, or one that is kept."""
+    return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word or keep_empty)
 
 
 def parse_settings(argv=None, more=()):
@@ -90,7 +90,7 @@ def parse_settings(argv=None, more=()):
         default = " ".join(map(str, field.default)) if takes_several else field.default
         parser.add_argument(
             flag,
-            type=several(parse) if takes_several else parse,
+            type=several(parse, field.metadata["repeats"]) if takes_several else parse,
             action="append" if field.metadata["repeats"] else "store",
             default=list(field.default) if field.metadata["repeats"] else field.default,
             choices=field.metadata["choices"],
@@ -100,13 +100,15 @@ def parse_settings(argv=None, more=()):
 
     def parse_words(words):
         values = vars(parser.parse_args(words))
-        repeated = {name: tuple(filter(None, given)) for name, given in values.items() if isinstance(given, list)}
+        repeated = {name: tuple(given) for name, given in values.items() if isinstance(given, list)}
         return Settings(**{**values, **repeated})
 
     words = [*join_values(argv), *more]
     settings = parse_words(words)
     recipe = to_words(read_recipe(settings.settings)["settings"]) if settings.settings else []
     preset = join_values(PRESETS[settings.preset].split())
+    if any(word.startswith("--preset=") for word in words):  # original too is said for all that presets say
+        recipe = [word for word in recipe if word.partition("=")[0] not in PRESET_FLAGS]
     if settings.init_image:  # another start than theirs
         recipe, preset = ([word for word in before if not word.startswith("--init=")] for before in (recipe, preset))
     settings = parse_words([*recipe, *preset, *words])

@@ -33,7 +33,7 @@ class Weights(NamedTuple):
     style: dict
 
 
-class Frame:
+class View:
     """How a network sees pictures of one size, whole or in windows: graphs, traced once for all such pictures.
 
     image is a window's, core what counts of it; a_C and Guides are the window's as well. "measured" is what
@@ -153,7 +153,7 @@ class Frame:
             return [layers[name] for layers in style.values()]
 
         content_upstream, style_upstream = upstream
-        style_layers = next(iter(style.values()))
+        style_layers = next(iter(style.values()), {})  # none where all regions have vanished on a coarse scale
         return (
             {name: norm(name, content[name], content_upstream[name]) for name in content},
             {name: norm(name, of_regions(style, name), of_regions(style_upstream, name)) for name in style_layers},
@@ -165,7 +165,7 @@ class Frame:
 
 
 # A batch's jobs are often of one size; more graphs than these would pile up in memory.
-frame_of = functools.lru_cache(maxsize=16)(Frame)
+view_of = functools.lru_cache(maxsize=16)(View)
 
 
 def normalized(upstream, norms, weights):

@@ -16,7 +16,6 @@ import pathlib
 import platform
 import types
 
-import imageio_ffmpeg
 import numpy as np
 
 import nst.colours
@@ -40,7 +39,7 @@ class Job:
     """A run that has been checked: what nst.run needs to paint one picture."""
 
     settings: Settings
-    frame: nst.masks.Frame  # the content at the size of the result
+    canvas: nst.masks.Canvas  # the content at the size of the result
     content: Picture  # what of it is painted
     styles: tuple  # of Pictures, at their size beside it
     film: nst.film.Film | None  # whose frames are painted; content is the first of them
@@ -53,10 +52,10 @@ class Job:
 
     def of_frame(self, image):
         """The job of a frame of the film."""
-        image = nst.files.resize_to_long_side(image, max(self.frame.image.size))
-        content = self.content._replace(image=image.crop(self.frame.box))
+        image = nst.files.resize_to_long_side(image, max(self.canvas.image.size))
+        content = self.content._replace(image=image.crop(self.canvas.box))
         return dataclasses.replace(
-            self, frame=self.frame._replace(image=image), content=content, first=self.first or self.content
+            self, canvas=self.canvas._replace(image=image), content=content, first=self.first or self.content
         )
 
     @property
@@ -85,6 +84,7 @@ class Job:
             and bool(checkpoint["finished"])
             and spread(checkpoint["epochs"], len(epochs)) == epochs
             and self.result.exists()
+            and checkpoint.get("dpi", 0) == self.settings.dpi
             and (animation == "none" or (checkpoint.get("animation") == animation and self.animation.exists()))
         )
 
@@ -172,12 +172,14 @@ def prepare(settings, coming=types.MappingProxyType({})):
 
 def check(settings, source):
     film = find_film(settings)
-    frame, content, styles, notices = open_pictures(settings, source, film)
-    init = open_init(settings, source, frame, styles)
+    canvas, content, styles, notices = open_pictures(settings, source, film)
+    init = open_init(settings, source, canvas, styles)
     weights = nst.weights.find(settings.weights)
     identity = identify(settings, source, weights)
     # It shapes a cut-out, which a JPEG has over white.
-    identity["output_format"] = settings.output_format if frame.alpha else Settings.output_format
+    identity["output_format"] = settings.output_format if canvas.alpha else Settings.output_format
+    if film:  # which is not lengthened
+        identity["epochs"] = list(settings.epochs)
     if settings.settings:
         check_files(settings, identity)
     check_tools(settings)
@@ -188,7 +190,7 @@ def check(settings, source):
     if settings.resume:
         path = pathlib.Path(settings.output_dir, CHECKPOINT)
         checkpoint = find_checkpoint(path, identity)
-    job = Job(settings, frame, content, styles, film, init, weights, identity, checkpoint, notices)
+    job = Job(settings, canvas, content, styles, film, init, weights, identity, checkpoint, notices)
     if checkpoint and checkpoint["epoch"] > job.schedule[int(checkpoint["scale"])][1]:
         raise InputError(
             f"argument --epochs: {path} has {checkpoint['epoch']} of them behind it already;"
@@ -232,10 +234,7 @@ def check_tools(settings):
     if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
         raise InputError("argument --tensorboard: needs the package of that name; pip install tensorboard")
     if settings.animation == "mp4":
-        try:
-            imageio_ffmpeg.get_ffmpeg_exe()
-        except RuntimeError as error:
-            raise InputError("argument --animation mp4: needs ffmpeg; install it, or ask for a gif") from error
+        nst.film.check_ffmpeg()
 
 
 @functools.cache

@@ -117,7 +117,7 @@ def levels_of(mask):
     return sorted(levels), len(values)
 
 
-class Frame(NamedTuple):
+class Canvas(NamedTuple):
     """The whole content, at the size of the result, and what of it is painted: box, and each pixel's share or None."""
 
     image: Image.Image
@@ -141,19 +141,19 @@ class Frame(NamedTuple):
         return whole
 
 
-def framed(image, regions, alpha):
-    """(the Frame of a content with those regions and that alpha, the regions with what is hidden taken off)."""
+def canvas_of(image, regions, alpha):
+    """(the Canvas of a content with those regions and that alpha, the regions with what is hidden taken off)."""
     if alpha:
         regions = {EVERYWHERE: alpha} if regions is None else regions
         regions = {name: ImageChops.multiply(share, alpha) for name, share in regions.items()}
     everything = (0, 0, *image.size)
     if regions is None:
-        return Frame(image, everything), None
+        return Canvas(image, everything), None
     share = Image.new("L", image.size)
     for part in regions.values():
         share = ImageChops.add(share, part)
     if share.getextrema()[0] == 255:
-        return Frame(image, everything), regions
+        return Canvas(image, everything), regions
     left, top, right, bottom = share.getbbox() or everything
     box = (
         max(0, left - CONTEXT),
@@ -161,4 +161,4 @@ def framed(image, regions, alpha):
         min(image.width, right + CONTEXT),
         min(image.height, bottom + CONTEXT),
     )
-    return Frame(image, box, share, alpha), regions
+    return Canvas(image, box, share, alpha), regions

@@ -20,12 +20,9 @@ import jinja2
 import nst.files
 import nst.film
 import nst.flags
-import nst.settings
 from nst.pictures import find_image
 
 SMALL_SIDE = 240  # pixels, of a thumbnail
-
-
 TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
 
 
@@ -47,9 +44,12 @@ def render(title, varying, costs, jobs):
 
 
 def show_job(folder, settings, entry, varies):
-    """A job as the page in that folder shows it: its entry of the report, what varies of it, and its pictures."""
+    """A job as the page in that folder shows it, {name in page.html: value}.
+
+    That is its entry of the report, what varies of it, its pictures as Shown, and where its folder and curve are.
+    """
     output = pathlib.Path(settings.output_dir)
-    most = 0 if entry["status"] == "waiting" else settings.max_pixels  # its inputs are read when it has begun
+    most = None if entry["status"] == "waiting" else settings.max_pixels  # its inputs are looked at when it has begun
     result = find_result(output) if entry["status"] in ("done", "skipped", "stopped") else None
     curve = output / "costs.png"
     return {
@@ -67,7 +67,7 @@ def show_job(folder, settings, entry, varies):
 
 def show(name, folder, max_pixels):
     path = find_image(name)
-    return Shown(plain(name), address(path, folder), thumbnail(path, max_pixels))
+    return Shown(plain(name), address(path, folder), max_pixels and thumbnail(path, max_pixels))
 
 
 def address(path, folder):

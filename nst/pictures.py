@@ -86,7 +86,7 @@ class Source(NamedTuple):
 
 
 def open_pictures(settings, source, film):
-    """(the Frame, what of the content is painted, the styles at style_scale times its long side, lines to tell)."""
+    """(the Canvas, what of the content is painted, the styles at style_scale times its long side, lines to tell)."""
     if film:
         (_, content), alpha = next(film.frames()), None
     else:
@@ -109,12 +109,12 @@ def open_pictures(settings, source, film):
             )
     if settings.output_format == "jpg":
         alpha = None  # which a JPEG has not: over white, then
-    frame, regions = nst.masks.framed(content.image, content.regions, alpha and alpha.resize(content.image.size))
-    if frame.share and not frame.share.getbbox():
+    canvas, regions = nst.masks.canvas_of(content.image, content.regions, alpha and alpha.resize(content.image.size))
+    if canvas.share and not canvas.share.getbbox():
         raise InputError(
             f"{settings.content_image_filename}: nothing of it is left to paint, by its mask or transparency"
         )
-    return frame, Picture(content.image, regions).cropped(frame.box), tuple(styles), told
+    return canvas, Picture(content.image, regions).cropped(canvas.box), tuple(styles), told
 
 
 def each(values, count):
@@ -145,7 +145,7 @@ def open_mask(source, name, picture):
     return mask
 
 
-def open_init(settings, source, frame, styles):
+def open_init(settings, source, canvas, styles):
     """The picture to start from, cut to fill the content's frame; None where the start is content or noise."""
     if settings.init_image:
         image = source.image(settings.init_image)
@@ -153,4 +153,4 @@ def open_init(settings, source, frame, styles):
         image = styles[0].image
     else:
         return None
-    return Picture(ImageOps.fit(image, frame.image.size, Image.Resampling.LANCZOS)).cropped(frame.box)
+    return Picture(ImageOps.fit(image, canvas.image.size, Image.Resampling.LANCZOS)).cropped(canvas.box)

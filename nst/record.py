@@ -25,6 +25,7 @@ import nst.flags
 import nst.settings
 import nst_utils
 
+CURVE, FRAMES = "costs.png", "frames"  # in the output folder
 CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this, and an iteration
 ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
 FRAME_SECONDS = 0.04, 0.2  # the shortest, where there are many, and the longest
@@ -42,7 +43,7 @@ class Record(contextlib.ExitStack):
         self.epochs = [epochs for _, epochs in job.schedule]
         self.save_every = self.settings.save_every or self.settings.print_every
         self.scale, self.epoch, self.stalled = 0, -1, []  # stalled: what ended before its epochs were used up
-        self.leftovers = []  # of an earlier run in the folder, removed when there is something better
+        self.leftovers = []  # names of an earlier run's results, removed when there is something better
         self.history, self.names = [], []  # of [iteration, cost, ...], and of the costs
         self.iteration, self.picture, self.state = -1, None, None
         self.start = None  # a function that gives G before the first iteration
@@ -58,9 +59,10 @@ class Record(contextlib.ExitStack):
     def __enter__(self):
         settings = self.settings
         earlier = None if self.job.checkpoint else nst.flags.read_settings(self.job.output)
-        results = [path.name for path in (self.job.result, self.job.animation) if path.suffix != ".none"]
-        told = json.dumps({**self.job.recipe, "results": results}, indent=2)
-        nst.files.write_text(self.job.output / nst.settings.RECIPE_FILE, told + "\n")
+        if earlier:
+            names = [pathlib.Path(name).name for name in earlier.get("results", ())]
+            self.leftovers = [name for name in names if name not in self.results]
+        self.write_settings()
         if earlier:
             self.clear(earlier)
         self.saved_at = time.monotonic()
@@ -70,20 +72,48 @@ class Record(contextlib.ExitStack):
         self.board = self.enter_context(tensorboard(settings.tensorboard)) if settings.tensorboard else None
         return self
 
+    @property
+    def results(self):
+        """Names of the files that are no iterations, the picture or film first."""
+        animation = [self.job.animation.name] if self.settings.animation != "none" else []
+        return [self.job.result.name, *animation, CURVE]
+
+    def write_settings(self):
+        """settings.json; it names too what there is yet of an earlier run, for the next one to know."""
+        told = {**self.job.recipe, "results": [*self.results, *self.leftovers]}
+        nst.files.write_text(self.job.output / nst.settings.RECIPE_FILE, json.dumps(told, indent=2) + "\n")
+
     def clear(self, earlier):
-        """Remove the iterations of an earlier run, by its settings.json, and note what else it left."""
-        for path in self.job.output.glob("*.png"):
-            if path.stem.isdecimal() and is_of_run(path, earlier):
-                nst.files.remove(path)
-        self.leftovers = [self.job.output / pathlib.Path(name).name for name in earlier.get("results", ())]
+        """Remove the iterations of an earlier run, or its frames, by its settings.json."""
+        for folder, first in (self.job.output, 0), (self.job.output / FRAMES, 1):
+            for path in folder.glob("*.png"):
+                if path.stem.isdecimal() and is_of_run(path, earlier, first):
+                    nst.files.remove(path)
+        with contextlib.suppress(OSError):  # there are others in it, or it is not there
+            (self.job.output / FRAMES).rmdir()
+
+    def clear_leftovers(self):
+        """Remove an earlier run's results, now that there are others."""
+        for name in self.leftovers:
+            nst.files.remove(self.job.output / name)
+        if self.leftovers:
+            self.leftovers = []
+            self.write_settings()
+
+    def note(self, i, costs):
+        """Add to the history. A cost that is told from here on, or not any more, is nan where it is not known."""
+        unknown = [name for name in costs if name not in self.names]
+        self.names = [*self.names, *unknown]
+        self.history = [[*row, *[math.nan] * len(unknown)] for row in self.history] if unknown else self.history
+        self.history.append([i, *(costs.get(name, math.nan) for name in self.names)])
 
     def add(self, iterate):
         """Print and save an Iterate, if it is one of those, and a checkpoint last: what it says is done is saved."""
         if iterate.scale > self.scale:
             self.end_scale()
         i, self.scale, self.epoch, self.picture, costs, self.state = iterate
-        self.iteration, self.names = i, list(costs)
-        self.history.append([i, *costs.values()])
+        self.iteration = i
+        self.note(i, costs)
         saved = i % self.save_every == 0
         if i % self.settings.print_every == 0:
             self.say(f"Iteration {i} :", *(f"{name} cost = {value:.8g}" for name, value in costs.items()))
@@ -116,12 +146,10 @@ class Record(contextlib.ExitStack):
         elif self.iteration % self.save_every:
             self.save_picture(self.job.output / f"{self.iteration}.png", self.picture)
         recipe = json.dumps(self.job.recipe)
-        draw_curve(self.job.output / "costs.png", self.names, self.history, recipe)
+        draw_curve(self.job.output / CURVE, self.names, self.history, recipe)
         if self.settings.animation != "none":
-            write_animation(self.job.animation, self.job.frame.image.size, self.frames(), recipe)
-        for path in self.leftovers:
-            if path not in (self.job.result, self.job.animation):
-                nst.files.remove(path)
+            write_animation(self.job.animation, self.job.canvas.image.size, self.frames(), recipe)
+        self.clear_leftovers()
         if not stopped:
             self.save_checkpoint(finished=True)
             self.say(f"Painted {self.job.result}")
@@ -154,22 +182,22 @@ class Record(contextlib.ExitStack):
                 print(*lines, sep="\n", flush=True)
 
     def shown(self, picture):
-        """The picture G as it is to be seen: in the content's frame, with what is to be kept of its colours."""
-        keep, frame = self.settings.preserve_colors, self.job.frame
-        if keep not in ("luminance", "shapes") and not frame.share:
+        """The picture G as it is to be seen: on the canvas, with what is to be kept of its colours."""
+        keep, canvas = self.settings.preserve_colors, self.job.canvas
+        if keep not in ("luminance", "shapes") and not canvas.share:
             return picture
         pixels = np.asarray(picture)[0] + nst_utils.MEANS
         if keep in ("luminance", "shapes"):
             content = nst.files.resize_to_long_side(self.job.content.image, max(pixels.shape[:2]))
             pair = (content, pixels) if keep == "luminance" else (pixels, content)
             pixels = nst.colours.with_colours_of(*pair)
-        return nst_utils.reshape_and_normalize_image(frame.around(pixels))
+        return nst_utils.reshape_and_normalize_image(canvas.around(pixels))
 
     def save_picture(self, path, picture):
         recipe = {**self.job.recipe, "iteration": self.iteration}
         if self.stalled:
             recipe["stalled"] = self.stalled
-        remarks = {"comment": json.dumps(recipe), "dpi": self.settings.dpi, "alpha": self.job.frame.alpha}
+        remarks = {"comment": json.dumps(recipe), "dpi": self.settings.dpi, "alpha": self.job.canvas.alpha}
         nst_utils.save_image(path, self.shown(picture), **remarks)
 
     def save_checkpoint(self, finished):
@@ -178,8 +206,9 @@ class Record(contextlib.ExitStack):
             "epochs": [of for _, of in self.job.schedule],
             "finished": finished,
             "animation": self.settings.animation,
+            "dpi": self.settings.dpi,
+            "stalled": json.dumps(self.stalled),
         }
-        facts |= {"stalled": json.dumps(self.stalled)}
         nst.files.write_arrays(self.job.checkpoint_path, {**self.state(), **facts})
         self.saved_at = time.monotonic()
 
@@ -188,7 +217,7 @@ class Record(contextlib.ExitStack):
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow([self.counted, *(f"{name}_cost" for name in self.names)])
-        rows.writerows([int(i), *costs] for i, *costs in self.printed())
+        rows.writerows([int(i), *("" if math.isnan(cost) else cost for cost in costs)] for i, *costs in self.printed())
         nst.files.write_text(self.job.output / "costs.csv", text.getvalue())
 
     def printed(self):
@@ -216,27 +245,26 @@ class FilmRecord(Record):
     def __init__(self, job):
         super().__init__(job)
         self.epochs, self.scale, self.epoch = [len(job.film.chosen)], 0, self.iteration
-        self.folder = job.output / "frames"
+        self.folder = job.output / FRAMES
 
     def __enter__(self):
         super().__enter__()
-        self.folder.mkdir(exist_ok=True)
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise nst.files.WriteError(f"{self.folder}: cannot be made ({nst.files.reason(error)})") from error
         return self
 
-    def clear(self, earlier):
-        """Remove the frames of an earlier film."""
-        super().clear(earlier)
-        for path in self.folder.glob("*.png"):
-            if path.stem.isdecimal() and is_of_run(path, earlier, first=1):
-                nst.files.remove(path)
+    @property
+    def results(self):
+        return [self.job.result.name]
 
     def add_frame(self, number, job, picture, costs, settled):
         """Print and save a finished frame; job is the frame's own, settled what the next one goes on from beside it."""
         self.job, self.iteration, self.epoch, self.picture = job, number, number, picture
         progress = {"iteration": number, "scale": 0, "epoch": 0}
         self.state = lambda: {"picture": np.asarray(picture), "settled": settled, **progress}
-        self.names = list(costs) + ["temporal"] * ("temporal" not in costs)
-        self.history.append([number, *(costs.get(name, 0.0) for name in self.names)])
+        self.note(number, {**costs, "temporal": costs.get("temporal", 0.0)})
         self.save_picture(self.frame_path(number), picture)
         self.save_checkpoint(finished=False)
         if number % self.settings.print_every == 0:
@@ -255,9 +283,10 @@ class FilmRecord(Record):
         count = self.iteration + 1
         frames = (nst.files.read_image(self.frame_path(i), math.inf) for i in range(count))
         with nst.files.whole_path(self.job.result) as part:
-            size, film = self.job.frame.image.size, self.job.film
+            size, film = self.job.canvas.image.size, self.job.film
             nst.film.encode(part, size, frames, count, film.rate, json.dumps(self.job.recipe))
             nst.film.add_sound(part, film, count)
+        self.clear_leftovers()
         if not stopped:
             self.write_costs()
             self.save_checkpoint(finished=True)
@@ -277,7 +306,7 @@ class FilmRecord(Record):
         return f"{self.job.result} has the film so far" if self.iteration >= 0 else "No frame was finished"
 
 
-def is_of_run(path, recipe, first=0):
+def is_of_run(path, recipe, first):
     """Whether a numbered picture is an iteration of the run with that recipe, the first having that number."""
     try:
         its = json.loads(nst.files.read_comment(path))

@@ -13,11 +13,10 @@ import sys
 
 import nst.files
 import nst.page
-import nst.settings
 import nst.sheet
 from nst.settings import PICTURES
 
-COSTS = ("total", "content", "style", "tv")
+COSTS = ("total", "content", "style", "tv", "temporal")
 PICTURED = {"content_image_filename": "content", "style_image_filename": "style"}  # which are shown as pictures
 COLUMNS = (
     *("line", *PICTURED, "output_dir", "status", "seconds"),
@@ -51,10 +50,14 @@ class Report:
     def add(self, row, status, costs=None, seconds=0, message=""):
         """Note and write what became of a row's job."""
         self.note(row, as_entry(row, status, costs, seconds, message))
-        with self.failure_told("table and page"):
-            if status in ENDED:
-                self.write_table()
-            self.write_page()
+        if status != "skipped":  # those come by the hundred, and the next one is written with them
+            with self.failure_told("table and page"):
+                self.write()
+
+    def write(self):
+        """Write the table and the page. Raises nst.files.WriteError."""
+        self.write_table()
+        self.write_page()
 
     def note(self, row, entry):
         self.entries[row] = entry
@@ -92,11 +95,11 @@ class Report:
         paths = [*self.folder.glob("batch.csv"), *self.folder.glob("batch-*-of-*.csv")]
         for path in sorted(paths, key=lambda path: path.stat().st_mtime):
             with contextlib.suppress(OSError, ValueError, csv.Error), open(path, encoding="utf-8", newline="") as file:
-                for entry in csv.DictReader(file):
+                for entry in csv.DictReader(file, restval=""):
                     if is_entry(entry):
                         found[entry["line"], entry["output_dir"]] = entry
         for row in self.rows:
-            if entry := found.get((str(row.line), row.settings.output_dir)):
+            if entry := found.get((str(row.line), nst.page.plain(row.settings.output_dir))):
                 self.note(row, entry)
 
     def notice(self, lines):
@@ -107,7 +110,9 @@ class Report:
         self.noticed.update(lines)
 
     def end(self, quiet):
-        """Draw the sheet, and print the table."""
+        """Write all, the sheet too, and print the table."""
+        with self.failure_told("table and page"):
+            self.write()
         if self.rows:
             labels, results = zip(*((job["varies"], job["path"]) for job in self.jobs.values()), strict=True)
             with self.failure_told("sheet"):
@@ -135,7 +140,7 @@ def as_entry(row, status, costs=None, seconds=0, message=""):
         **{f"{name}_cost": (costs or {}).get(name, "") for name in COSTS},
         "message": message,
     }
-    return {column: str(value) for column, value in entry.items()}
+    return {column: nst.page.plain(str(value)) for column, value in entry.items()}
 
 
 def is_entry(entry):
@@ -149,7 +154,7 @@ def is_entry(entry):
 
 def varying(rows):
     """Names of the settings that the rows give and that differ between them."""
-    said = dict.fromkeys(name for row in rows for name in (*PICTURED, *row.said) if name != "output_dir")
+    said = dict.fromkeys(name for row in rows for name in (*row.said, *PICTURED) if name != "output_dir")
     return [name for name in said if len({getattr(row.settings, name) for row in rows}) > 1]
 
 

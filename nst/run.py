@@ -33,7 +33,7 @@ DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")  # where Linux tells of NVIDIA
 @functools.lru_cache(maxsize=1)
 def load_vgg_model(*what):
     """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
-    nst.graphs.frame_of.cache_clear()  # its graphs hold on to the network before
+    nst.graphs.view_of.cache_clear()  # its graphs hold on to the network before
     return nst_utils.load_vgg_model(*what)
 
 
@@ -63,7 +63,7 @@ def paint(job, stop):
                 (paint_film if job.film else paint_picture)(job, model, optimizer, record, stop)
             except KeyboardInterrupt:  # between two windows
                 if record.state is None:
-                    raise
+                    raise KeyboardInterrupt(f"before the first {record.counted} was finished") from None
             except RunError:  # of a frame that cannot be read
                 record.end_badly(record.picture)
                 raise

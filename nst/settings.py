@@ -62,6 +62,7 @@ PRESETS = {
     "fine": "--optimizer lbfgs --init content --scales 0 --epochs 120 60 32 12 --alpha 100 --tv_weight 0.2"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
 }
+PRESET_FLAGS = {word for flags in PRESETS.values() for word in flags.split() if word.startswith("--")}
 PRESETS_TOLD = "; ".join(f"{name}, {flags}" for name, flags in PRESETS.items() if flags)
 
 
@@ -290,7 +291,7 @@ FIELDS = {f"--{field.name}": field for field in dataclasses.fields(Settings)}
 PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
 FILES = (*PICTURES, "weights")  # the settings that name files
 # The settings that it takes to paint a picture again, and those of them that a resumed run may have otherwise.
-CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi"}
+CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi", "max_pixels"}
 RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_result"]} | CHANGEABLE
 
 

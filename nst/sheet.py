@@ -1,7 +1,7 @@
 """The contact sheet of a batch: its results in one picture, in rows and columns labelled by what varies.
 
 Where every value of the last thing that varies is there with every combination of the others, these are the columns
-and those the rows. Otherwise each result has its label below it.
+and those the rows, as far as a sheet can hold them. Otherwise each result has its label below it.
 """
 
 import math
@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 import nst.files
 import nst.film
 
-SIDE, WIDTH = 400, 6000  # pixels, at the most: of a picture's longer side, and of all in a row
+SIDE, WIDTH, HEIGHT = 400, 6000, 12000  # pixels, at the most: of a picture's longer side, of all in a row or a column
+MOST_COLUMNS, MOST_ROWS = 30, 100  # with labels of their own
 GAP, TEXT, LINE = 14, 16, 21  # pixels: between two pictures, of the letters, of a line
 LABEL_WIDTH, LABEL_LINES = 190, 4  # pixels, of a row's label; lines, at the most
 PAPER, INK, BLANK = "white", "#222", "#e8e8e8"
@@ -26,10 +27,10 @@ def write(path, labels, pictures):
 
     Raises nst.files.WriteError.
     """
-    columns, rows = arrange(labels)
+    columns, rows, places = arrange(labels)
     across = len(columns) or math.ceil(math.sqrt(len(labels)))
     down = math.ceil(len(labels) / across)
-    seen = [open_small(picture, min(SIDE, WIDTH // across)) for picture in pictures]
+    seen = [open_small(picture, min(SIDE, WIDTH // across, HEIGHT // down)) for picture in pictures]
     width, height = np.max([image.size for image in seen if image] or [(SIDE, SIDE * 3 // 4)], axis=0).tolist()
     font = ImageFont.truetype(pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)
 
@@ -53,7 +54,7 @@ def write(path, labels, pictures):
         return left + column * (width + GAP), top + row * (height + below + GAP)
 
     for number, image in enumerate(seen):
-        x, y = corner(*divmod(number, across))
+        x, y = corner(*(places[number] if places else divmod(number, across)))
         if image:
             sheet.paste(image, (x + (width - image.width) // 2, y + (height - image.height) // 2))
         else:
@@ -68,15 +69,18 @@ def write(path, labels, pictures):
 
 
 def arrange(labels):
-    """(labels of the columns, of the rows), in the order of the jobs; none where they do not fill rows and columns."""
-    *names, last = labels[0] or [None]
-    if not names:
-        return [], []
-    columns = list(dict.fromkeys(in_line({last: label[last]}) for label in labels))
-    rows = list(dict.fromkeys(in_line({name: label[name] for name in names}) for label in labels))
-    places = [(in_line({name: label[name] for name in names}), in_line({last: label[last]})) for label in labels]
-    is_full = len(rows) > 1 < len(columns) and places == [(row, column) for row in rows for column in columns]
-    return (columns, rows) if is_full else ([], [])
+    """(labels of the columns, of the rows, (row, column) of each job); none where these do not fill a table."""
+    if not labels[0]:
+        return [], [], []
+    *names, last = labels[0]
+    of_rows = [in_line({name: label[name] for name in names}) for label in labels]
+    of_columns = [in_line({last: label[last]}) for label in labels]
+    rows, columns = list(dict.fromkeys(of_rows)), list(dict.fromkeys(of_columns))
+    places = set(zip(of_rows, of_columns, strict=True))
+    is_full = len(places) == len(labels) == len(rows) * len(columns)
+    if not (is_full and 1 < len(rows) <= MOST_ROWS and 1 < len(columns) <= MOST_COLUMNS):
+        return [], [], []
+    return columns, rows, list(zip(map(rows.index, of_rows), map(columns.index, of_columns), strict=True))
 
 
 def in_line(label):

@@ -1,7 +1,7 @@
 """Measures the program, and the usual PyTorch way of doing the same beside it, in one run; prints tables.
 
     python tests/bench.py                   everything: an hour on two cores
-    python tests/bench.py step start        some of: step, start, quality, batch, weights, memory, relative
+    python tests/bench.py step start        some of: step, start, quality, film, batch, weights, memory, relative
     python tests/bench.py quality --content photograph.jpg --styles a.jpg b.jpg --judge judge/bin/python judge.py
 
 quality paints with the presets. What a picture is worth is for another program to say: it is called with
@@ -35,7 +35,7 @@ import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
 LAYERS = (*recipe.BLOCKS[:4], (1, 512))  # VGG-19 to conv5_1
-PARTS = ("step", "start", "quality", "batch", "weights", "memory", "relative")
+PARTS = ("step", "start", "quality", "film", "batch", "weights", "memory", "relative")
 
 
 # --- Measuring a process -----------------------------------------------------------------------------------
@@ -247,6 +247,22 @@ def quality(folder, asked):
         title += f" (torch: {peer:.2f} s a step)"
     header = ("style", "preset", "s", "in torch's steps", "GB", *(["judged"] if asked.judge else []))
     table(title, header, rows)
+
+
+def film(folder, _asked):
+    """A film's first frame and each further one, in steps of Adam at its size."""
+    flags = ["--weights", "hed", "--image_size", 640, "--output_dir", folder / "film"]
+    clip = ("--preset", "quick", "--content_image_filename", "pan.webp", "--frames")
+
+    def whole(*words):
+        return measured([sys.executable, ROOT / "nst_main.py", *flags, *words])[1:]
+
+    (few, _), (many, _) = (whole("--epochs", epochs, "--print_every", 100) for epochs in (20, 60))
+    (first, _), (all_, memory) = whole(*clip, "0:1"), whole(*clip, "0:11")
+    a_step, a_frame = (many - few) / 40, (all_ - first) / 10
+    row = (f"{a_step:.2f}", f"{first:.0f}", f"{a_frame:.1f}", f"{a_frame / a_step:.1f}", f"{memory:.2f}")
+    header = ("s a step of Adam", "s, first frame", "s, each after it", "in steps", "GB")
+    table("A film of 640 x 480 by quick, whole processes", header, [row])
 
 
 def batch(folder, _asked):

@@ -84,7 +84,7 @@ def test_any_number_of_styles_takes_one_pass_forward_and_one_back(model):
     def convolutions(styles):
         (cost,) = Cost(model, C, styles, Terms(), epochs=1).octaves
         words = tf.constant(G), cost.a_C, cost.guides, cost.styles, cost.weights, False
-        graph = cost.frame.evaluate.get_concrete_function(*words).graph
+        graph = cost.view.evaluate.get_concrete_function(*words).graph
         types = [operation.type for operation in graph.get_operations()]
         return types.count("Conv2D"), types.count("Conv2DBackpropInput")
 

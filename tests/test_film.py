@@ -115,6 +115,45 @@ def test_what_ffmpeg_reads_as_well_is_no_film(paint_here, tmp_path):
     assert status == 2 and "large.png: over 2,000 pixels, the most that is read" in error
 
 
+def test_each_picture_of_a_webp_tells_how_long_it_stays(tmp_path):
+    images = [frame(i) for i in range(4)]
+    images[0].save(tmp_path / "pan.webp", save_all=True, append_images=images[1:], duration=40)
+    film = nst.film.find_film(tmp_path / "pan.webp", "all", 10**6)
+    assert (film.rate, film.count) == (25, 4)
+
+
+def test_a_film_whose_frames_come_as_they_can_is_read_at_its_mean_rate(tmp_path):
+    """As phones and screens are recorded: thirty a second at first, then six."""
+    words = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=30:duration=2"]
+    words += ["-vf", "select='lt(n,20)+not(mod(n,5))'", "-fps_mode", "vfr", tmp_path / "phone.mp4"]
+    subprocess.run([EXE, "-loglevel", "error", *words], check=True)
+    film = nst.film.find_film(tmp_path / "phone.mp4", "", 10**6)
+    assert film.count == len(list(film.frames())) == pytest.approx(2 * film.rate, abs=2)
+
+
+def test_a_run_removes_what_another_kind_left(films, paint_here, tmp_path):
+    output, film = tmp_path / "output", ("--content_image_filename", films / "frames", *FAST, "--frames", ":2")
+    (output / "frames").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(output / "frames" / "000009.png")  # another's
+    assert paint_here("--animation", "gif", "--epochs", 3, "--print_every", 1)[0] == 0
+    assert {"0.png", "costs.png", "generated_image.jpg", "generated_image.gif"} <= {
+        path.name for path in output.iterdir()
+    }
+    assert paint_here(*film)[0] == 0
+    names = {path.name for path in output.iterdir()} - {".lock"}
+    assert names == {"frames", "generated_video.mp4", "costs.csv", "settings.json", "checkpoint.npz"}
+    assert paint_here("--epochs", 1)[0] == 0
+    assert not (output / "generated_video.mp4").exists()
+    assert [path.name for path in (output / "frames").iterdir()] == ["000009.png"]
+
+
+def test_a_film_is_not_lengthened(films, paint_here):
+    film = ("--content_image_filename", films / "frames", *FAST, "--frames", ":2")
+    paint_here(*film)
+    status, _, error = paint_here(*film, "--epochs", 5, "--resume")
+    assert status == 2 and "was made with another --epochs (3, now 5)" in error
+
+
 def test_a_film_that_diverges_says_what_is_left(paint_here, films, tmp_path):
     status, _, error = paint_here("--content_image_filename", films / "frames", *FAST, "--learning_rate", "1e38")
     assert status == 1 and error.endswith("lower --learning_rate. No frame was finished\n")

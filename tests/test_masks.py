@@ -101,8 +101,8 @@ def test_what_is_black_stays_the_photograph_to_the_bit(paint_here, masks, inputs
 def test_grey_is_painted_by_its_share():
     content, painted = Image.new("RGB", (4, 2), (100, 100, 100)), np.full((2, 4, 3), 200.0)
     share = Image.fromarray(np.array([[0, 51, 102, 255]] * 2, "uint8"))
-    frame, _ = nst.masks.framed(content, {EVERYWHERE: share}, None)
-    np.testing.assert_allclose(frame.around(painted)[0, :, 0], [100, 120, 140, 200])
+    canvas, _ = nst.masks.canvas_of(content, {EVERYWHERE: share}, None)
+    np.testing.assert_allclose(canvas.around(painted)[0, :, 0], [100, 120, 140, 200])
 
 
 def test_only_what_is_painted_and_some_pixels_around_it_are_computed(prepared, tmp_path):
@@ -112,7 +112,7 @@ def test_only_what_is_painted_and_some_pixels_around_it_are_computed(prepared, t
     Image.fromarray(mask).save(tmp_path / "mask.png")
     job = prepared(content_image_filename=str(content), content_mask=str(tmp_path / "mask.png"))
     around = nst.masks.CONTEXT
-    assert job.frame.box == (300 - around, 100 - around, 400, 150 + around)
+    assert job.canvas.box == (300 - around, 100 - around, 400, 150 + around)
     assert job.content.image.size == (100 + around, 50 + 2 * around)
     assert job.styles[0].image.width == 400  # as beside the whole content
 
@@ -204,6 +204,6 @@ def test_a_jpeg_of_a_cut_out_is_over_white(prepared, tmp_path):
     image.putalpha(0)
     image.save(tmp_path / "gone.png")
     job = prepared(content_image_filename=str(tmp_path / "gone.png"))
-    assert job.frame.alpha is None and job.content.regions is None and set(np.unique(job.content.image)) == {255}
+    assert job.canvas.alpha is None and job.content.regions is None and set(np.unique(job.content.image)) == {255}
     with pytest.raises(nst.files.InputError, match=r"gone\.png: nothing of it is left to paint"):
         prepared(content_image_filename=str(tmp_path / "gone.png"), output_format="png")

@@ -72,6 +72,17 @@ def test_pictures_vary_by_their_names(batch, tmp_path):
     ]
 
 
+def test_an_empty_value_is_one_too_and_wins_over_the_command(batch, tmp_path, pixels):
+    half = Image.new("L", (40, 30), 255)
+    half.paste(0, (0, 0, 20, 30))
+    half.save(tmp_path / "half.png")
+    flags = ("--content_mask", "half.png", "--vary", "content_mask", "", "half.png", "--epochs", 1, "--init", "random")
+    assert [row["status"] for row in batch(None, *flags)[3]] == ["done", "done"]
+    content = pixels(tmp_path / "content.png")
+    all_, part = (pixels(tmp_path / "output" / f"content_mask={name}" / "0.png") for name in ("", "half"))
+    assert (part[:, :20] == content[:, :20]).all() and not (all_[:, :20] == content[:, :20]).all()
+
+
 REFUSED = {
     "another": (["--vary", "hue", "1"], "argument --vary: there is 'hue', which is none of preset"),
     "twice": (["--vary", "beta", "1", "--vary", "beta", "2"], "argument --vary: there is 'beta' twice"),
@@ -229,7 +240,8 @@ def test_pages_of_shards_are_merged_without_painting(batch, tmp_path, monkeypatc
     assert (tmp_path / "output" / "batch.jpg").exists()
     (tmp_path / "output" / "batch-2-of-2.csv").write_text("line,status\nof another,kind\n")
     (tmp_path / "output" / "batch.csv").unlink()
-    assert [row["line"] for row in batch(THREE, "--report")[3]] == ["2", "4"]
+    status, *_, rows = batch(THREE, "--report")
+    assert status == 1 and [row["line"] for row in rows] == ["2", "4"]
 
 
 # --- The sheet ------------------------------------------------------------------------------------------
@@ -238,9 +250,19 @@ LABELS = [{"content": content, "beta": beta} for content in ("cat", "cup") for b
 
 
 def test_what_is_there_in_full_stands_in_rows_and_columns():
-    assert nst.sheet.arrange(LABELS) == (["beta 10", "beta 40", "beta 160"], ["content cat", "content cup"])
-    for labels in LABELS[:-1], LABELS[::-1][:5], [{"beta": "1"}, {"beta": "2"}], [{}, {}]:
-        assert nst.sheet.arrange(labels) == ([], [])
+    places = [(row, column) for row in (0, 1) for column in (0, 1, 2)]
+    columns, rows = ["beta 10", "beta 40", "beta 160"], ["content cat", "content cup"]
+    assert nst.sheet.arrange(LABELS) == (columns, rows, places)
+    assert nst.sheet.arrange(LABELS[::3] + LABELS[1::3] + LABELS[2::3])[2] == places[::3] + places[1::3] + places[2::3]
+    long = [{"seed": str(i), "beta": beta} for i in range(200) for beta in ("10", "40")]
+    for labels in LABELS[:-1], LABELS[:5] + LABELS[:1], [{"beta": "1"}, {"beta": "2"}], [{}, {}], long:
+        assert nst.sheet.arrange(labels) == ([], [], [])
+
+
+def test_a_sheet_of_very_many_is_no_larger_than_can_be_written(tmp_path):
+    labels = [{"seed": str(i), "beta": beta} for i in range(500) for beta in ("10", "40")]
+    nst.sheet.write(tmp_path / "batch.jpg", labels, [None] * 1000)
+    assert max(Image.open(tmp_path / "batch.jpg").size) < 15_000
 
 
 @pytest.mark.parametrize("count", [1, 6, 20])

@@ -80,6 +80,8 @@ def test_a_preset_wins_over_a_recipe_and_a_flag_over_both(paint_here, tmp_path):
     settings = nst.flags.parse_settings(words)
     assert (settings.beta, settings.epochs) == (70, (9,))
     assert settings.alpha == nst.flags.parse_settings(["--preset", "fine"]).alpha
+    settings = nst.flags.parse_settings([*words[:2], "--preset", "original"])
+    assert (settings.beta, settings.alpha) == (70, nst.settings.Settings.alpha)
 
 
 def test_a_row_of_a_batch_has_a_preset_and_flags_of_its_own(command, paint_here, tmp_path):

@@ -41,6 +41,11 @@ def test_the_table_of_flags_is_that_of_help():
     assert f"## Flags\n\n{flags_table()}" in PAGES[ROOT / "docs" / "reference.md"]
 
 
+def test_the_table_of_presets_has_their_flags():
+    for name, flags in nst.settings.PRESETS.items():
+        assert not flags or f"| `{name}` | `{flags}` |\n" in PAGES[ROOT / "docs" / "reference.md"]
+
+
 def test_every_picture_and_file_that_the_pages_show_is_there():
     shown = set()
     for page, text in PAGES.items():

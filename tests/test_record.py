@@ -1,5 +1,6 @@
 """What a run shows and leaves: progress, cost curve, animation, TensorBoard's events, each picture's recipe."""
 
+import csv
 import hashlib
 import json
 import os
@@ -241,7 +242,7 @@ def left(folder):
 
 def test_pictures_and_settings_json_carry_the_recipe(painted, inputs):
     recipe = json.loads((painted / "settings.json").read_text())
-    assert recipe.pop("results") == ["generated_image.jpg"]
+    assert recipe.pop("results") == ["generated_image.jpg", "costs.png"]
     assert recipe["settings"]["beta"] == 70.5 and recipe["settings"]["seed"] == 5
     assert recipe["settings"]["epochs"] == [4]
     assert recipe["settings"]["style_layers"] == ["conv1_1", "conv2_1:0.25"]
@@ -342,3 +343,22 @@ def test_comments_are_read_from_both_formats(tmp_path):
     for name in "a.png", "a.jpg":
         nst.files.write_image(tmp_path / name, nst_utils.to_pixels(np.zeros((1, 4, 4, 3))), "a comment")
         assert nst.files.read_comment(tmp_path / name) == "a comment"
+
+
+def test_costs_that_are_told_from_some_iteration_on_are_left_empty_before(paint_here, tmp_path):
+    flags = ("--epochs", 2, "--print_every", 1)
+    assert paint_here(*flags)[0] == 0
+    assert paint_here("--epochs", 4, "--print_every", 1, "--layer_costs", "--resume")[0] == 0
+    assert paint_here("--epochs", 6, "--print_every", 1, "--resume")[0] == 0
+    rows = list(csv.DictReader((tmp_path / "output" / "costs.csv").open()))
+    assert [bool(row["style_conv1_1_cost"]) for row in rows] == [False, False, True, True, False, False]
+    assert all(float(row["total_cost"]) > 0 for row in rows)
+
+
+def test_dots_per_inch_can_be_given_to_a_finished_run(paint_here, tmp_path):
+    paint_here()
+    before = (tmp_path / "output" / "generated_image.jpg").stat().st_mtime_ns
+    assert "Painted" in paint_here("--resume", "--dpi", 300)[1]
+    with Image.open(tmp_path / "output" / "generated_image.jpg") as image:
+        assert image.info["dpi"] == (300, 300)
+    assert (tmp_path / "output" / "generated_image.jpg").stat().st_mtime_ns != before
