@@ -35,7 +35,7 @@ class Report:
         self.entries, self.jobs = {}, {}  # of each row, for the table and for the page
         for row in rows:
             self.note(row, as_entry(row, "waiting"))
-        self.noticed, self.unwritten = set(), set()
+        self.noticed, self.unwritten, self.unsaved = set(), set(), False
 
     @property
     def table(self):
@@ -50,9 +50,12 @@ class Report:
     def add(self, row, status, costs=None, seconds=0, message=""):
         """Note and write what became of a row's job."""
         self.note(row, as_entry(row, status, costs, seconds, message))
-        if status != "skipped":  # those come by the hundred, and the next one is written with them
+        self.unsaved = status == "skipped"  # those come by the hundred, and the next one is written with them
+        if not self.unsaved:
             with self.failure_told("table and page"):
-                self.write()
+                if status in ENDED:
+                    self.write_table()
+                self.write_page()
 
     def write(self):
         """Write the table and the page. Raises nst.files.WriteError."""
@@ -111,8 +114,9 @@ class Report:
 
     def end(self, quiet):
         """Write all, the sheet too, and print the table."""
-        with self.failure_told("table and page"):
-            self.write()
+        if self.unsaved:
+            with self.failure_told("table and page"):
+                self.write()
         if self.rows:
             labels, results = zip(*((job["varies"], job["path"]) for job in self.jobs.values()), strict=True)
             with self.failure_told("sheet"):
