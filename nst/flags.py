@@ -64,8 +64,8 @@ def boolean(text):
 
 
 def several(parse, keep_empty):
-    """What argparse makes a tuple of; an empty word is no value, or one that is kept."""
-    return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word or keep_empty)
+    """What argparse makes a tuple of; an empty word is no value, or, among others, one that is kept."""
+    return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word or (keep_empty and text))
 
 
 def parse_settings(argv=None, more=()):
@@ -100,7 +100,7 @@ def parse_settings(argv=None, more=()):
 
     def parse_words(words):
         values = vars(parser.parse_args(words))
-        repeated = {name: tuple(given) for name, given in values.items() if isinstance(given, list)}
+        repeated = {name: tuple(filter(None, given)) for name, given in values.items() if isinstance(given, list)}
         return Settings(**{**values, **repeated})
 
     words = [*join_values(argv), *more]
