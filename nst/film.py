@@ -1,4 +1,4 @@
-"""Films in and out, frame by frame: memory does not grow with their length.
+"""Films in and out, frame by frame: memory does not grow with their length. And the animation of a run.
 
 ffmpeg, which imageio-ffmpeg brings, reads and writes films; Pillow reads animations; a folder of numbered
 pictures is a film too. Frames are Pillow images in RGB.
@@ -20,6 +20,9 @@ from PIL import Image, ImageSequence
 import nst.files
 from nst.files import InputError, RunError, reason
 
+ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
+FRAME_SECONDS = 0.04, 0.2  # the shortest, where there are many, and the longest
+ANIMATION_SIDE = 1280  # pixels, at the most
 FOLDER_RATE = 25  # frames a second of numbered pictures, which do not say
 
 
@@ -131,13 +134,13 @@ def probe_film(path, max_pixels):
 def count_film(path, changed, bytes):
     with contextlib.closing(imageio_ffmpeg.read_frames(local(path))) as frames:
         told = next(frames)
-    # ffmpeg takes a still picture for a film of one frame, and text for one that a terminal shows.
-    if told["codec"].strip(",") == "ansi" or imageio_ffmpeg.count_frames_and_secs(local(path))[0] < 2:
+    if told["codec"].strip(",") == "ansi":  # text, as a terminal shows it
         return None
     rate = told["fps"] or FOLDER_RATE
     with contextlib.closing(at_rate(path, rate)) as frames:
         next(frames)
-        return told["size"], rate, sum(1 for _ in frames)
+        count = sum(1 for _ in frames)
+    return (told["size"], rate, count) if count > 1 else None  # a still picture is a film of one frame to it
 
 
 def at_rate(path, rate):
@@ -196,12 +199,11 @@ def local(path):
 # --- Out ----------------------------------------------------------------------------------------------------------
 
 
-def check_ffmpeg():
-    """Raises InputError where it is missing."""
+def has_ffmpeg():
     try:
-        imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise InputError("argument --animation mp4: needs ffmpeg; install it, or ask for a gif") from error
+        return bool(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        return False
 
 
 def encode(path, size, pictures, count, rate, comment=""):
@@ -244,3 +246,39 @@ def add_sound(path, film, count):
             return
         with_sound.unlink(missing_ok=True)
     raise OSError("ffmpeg cannot put the sound to it")
+
+
+# --- Animations of a run -----------------------------------------------------------------------------------------
+
+
+def write_animation(path, size, frames, comment=""):
+    """A .gif or .mp4 of pictures that frames are functions of; one at a time is held.
+
+    Where there are too many, evenly chosen ones are shown, the first and the last among them.
+    """
+    most = int(ANIMATION_SECONDS / FRAME_SECONDS[0])
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
+    seconds = float(np.clip(ANIMATION_SECONDS / len(chosen), *FRAME_SECONDS))
+    size = nst.files.size_with_long_side(size, min(max(size), ANIMATION_SIDE))
+    pictures = (frames[i]().resize(size, Image.Resampling.LANCZOS) for i in chosen)
+    with nst.files.whole_path(path) as part:
+        write = {".gif": write_gif, ".mp4": write_mp4}[path.suffix]
+        write(part, size, pictures, len(chosen), seconds, comment)
+
+
+def write_gif(path, size, pictures, count, seconds, comment):
+    """Pillow takes the pictures one by one, and keeps them with a byte a pixel."""
+    milliseconds = [10 * round(100 * seconds)] * (count - 1) + [1000 * HOLD_SECONDS]
+    options = {"append_images": pictures, "duration": milliseconds, "loop": 0, "comment": comment}
+    next(pictures).save(path, "GIF", save_all=True, **options)
+
+
+def write_mp4(path, size, pictures, count, seconds, comment):
+    held = round(HOLD_SECONDS / seconds)
+
+    def frames():
+        for picture in pictures:
+            yield picture
+        yield from [picture] * held
+
+    encode(path, size, frames(), count + held, 1 / seconds, comment)

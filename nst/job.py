@@ -233,8 +233,8 @@ def check_tools(settings):
     """Raises InputError where something is missing that is needed for what has been asked for."""
     if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
         raise InputError("argument --tensorboard: needs the package of that name; pip install tensorboard")
-    if settings.animation == "mp4":
-        nst.film.check_ffmpeg()
+    if settings.animation == "mp4" and not nst.film.has_ffmpeg():
+        raise InputError("argument --animation mp4: needs ffmpeg; install it, or ask for a gif")
 
 
 @functools.cache

@@ -27,9 +27,6 @@ import nst_utils
 
 CURVE, FRAMES = "costs.png", "frames"  # in the output folder
 CHECKPOINT_SECONDS = 60  # a run that is killed loses no more than this, and an iteration
-ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
-FRAME_SECONDS = 0.04, 0.2  # the shortest, where there are many, and the longest
-ANIMATION_SIDE = 1280  # pixels, at the most
 
 
 class Record(contextlib.ExitStack):
@@ -148,7 +145,7 @@ class Record(contextlib.ExitStack):
         recipe = json.dumps(self.job.recipe)
         draw_curve(self.job.output / CURVE, self.names, self.history, recipe)
         if self.settings.animation != "none":
-            write_animation(self.job.animation, self.job.canvas.image.size, self.frames(), recipe)
+            nst.film.write_animation(self.job.animation, self.job.canvas.image.size, self.frames(), recipe)
         self.clear_leftovers()
         if not stopped:
             self.save_checkpoint(finished=True)
@@ -373,36 +370,3 @@ def draw_curve(path, names, history, comment=""):
     figure.savefig(drawn, format="png", metadata={nst.files.COMMENT: comment})
     with nst.files.whole_file(path) as file:
         file.write(drawn.getbuffer())
-
-
-def write_animation(path, size, frames, comment=""):
-    """A .gif or .mp4 of pictures that frames are functions of; one at a time is held.
-
-    Where there are too many, evenly chosen ones are shown, the first and the last among them.
-    """
-    most = int(ANIMATION_SECONDS / FRAME_SECONDS[0])
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
-    seconds = float(np.clip(ANIMATION_SECONDS / len(chosen), *FRAME_SECONDS))
-    size = nst.files.size_with_long_side(size, min(max(size), ANIMATION_SIDE))
-    pictures = (frames[i]().resize(size, Image.Resampling.LANCZOS) for i in chosen)
-    with nst.files.whole_path(path) as part:
-        write = {".gif": write_gif, ".mp4": write_mp4}[path.suffix]
-        write(part, size, pictures, len(chosen), seconds, comment)
-
-
-def write_gif(path, size, pictures, count, seconds, comment):
-    """Pillow takes the pictures one by one, and keeps them with a byte a pixel."""
-    milliseconds = [10 * round(100 * seconds)] * (count - 1) + [1000 * HOLD_SECONDS]
-    options = {"append_images": pictures, "duration": milliseconds, "loop": 0, "comment": comment}
-    next(pictures).save(path, "GIF", save_all=True, **options)
-
-
-def write_mp4(path, size, pictures, count, seconds, comment):
-    held = round(HOLD_SECONDS / seconds)
-
-    def frames():
-        for picture in pictures:
-            yield picture
-        yield from [picture] * held
-
-    nst.film.encode(path, size, frames(), count + held, 1 / seconds, comment)

@@ -158,7 +158,7 @@ def test_an_animation_of_very_many_pictures_is_short_and_holds_one_at_a_time(tmp
             return image
 
     path = tmp_path / f"many.{suffix}"
-    nst.record.write_animation(path, (2000, 60), [lambda i=i: Frame(i) for i in range(5000)])
+    nst.film.write_animation(path, (2000, 60), [lambda i=i: Frame(i) for i in range(5000)])
     assert (opened[0], opened[-1]) == (0, 4999) and len(opened) == 200 and opened == sorted(opened)
     if suffix == "gif":
         with Image.open(path) as gif:
@@ -283,7 +283,7 @@ def test_an_mp4_that_ffmpeg_could_not_finish_is_told_and_leaves_nothing(tmp_path
     monkeypatch.setattr(nst.film.imageio_ffmpeg, "count_frames_and_secs", lambda path: (3, 0.1))
     picture = Image.new("RGB", (40, 30))
     with pytest.raises(nst.files.WriteError, match="ffmpeg wrote 3 of 15 pictures"):
-        nst.record.write_animation(tmp_path / "a.mp4", (40, 30), [lambda: picture] * 5)
+        nst.film.write_animation(tmp_path / "a.mp4", (40, 30), [lambda: picture] * 5)
     assert list(tmp_path.iterdir()) == []
 
 
