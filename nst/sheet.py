@@ -30,8 +30,9 @@ def write(path, labels, pictures):
     columns, rows, places = arrange(labels)
     across = len(columns) or math.ceil(math.sqrt(len(labels)))
     down = math.ceil(len(labels) / across)
-    seen = [open_small(picture, min(SIDE, WIDTH // across, HEIGHT // down)) for picture in pictures]
-    width, height = np.max([image.size for image in seen if image] or [(SIDE, SIDE * 3 // 4)], axis=0).tolist()
+    side = min(SIDE, WIDTH // across, HEIGHT // down)
+    seen = [open_small(picture, side) for picture in pictures]
+    width, height = np.max([image.size for image in seen if image] or [(side, side * 3 // 4)], axis=0).tolist()
     font = ImageFont.truetype(pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)
 
     def lines(text, room):
