@@ -1,4 +1,4 @@
-"""Whose colours the result has: --preserve_colors.
+"""Whose colours the result has: --preserve_colors, and what it is painted from: --recolor_content.
 
     [Colour]  Gatys, Bethge, Hertzmann & Shechtman 2016, Preserving Color in Neural Artistic Style
               Transfer, arXiv 1606.05897
@@ -7,10 +7,12 @@ Pictures are arrays (n_H, n_W, 3) in RGB, 0 to 255; they come back as floats and
 """
 
 import numpy as np
+from PIL import Image
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # Y of YIQ, in which the eye sees the most detail
 
 GREY = 3  # levels between the channels, at the most
+NOISE = 5  # levels, the standard deviation of what is not taken for colour
 
 
 def luminance(image):
@@ -34,12 +36,61 @@ def match_luminance(style, content):
 def match_histogram(style, content):
     """The style with the mean and covariance of the content's colours [Colour, histogram matching].
 
-    x becomes A (x - mean of S) + mean of C, where A = cov_C^(1/2) cov_S^(-1/2). Colours that the style
-    does not have (a grey one has but one axis of the three) cannot be made from it.
+    Colours that the style does not have (a grey one has but one axis of the three) cannot be made from it.
     """
-    S, C = (np.asarray(image, float).reshape(-1, 3) for image in (style, content))
-    A = power(np.cov(C.T, bias=True), 0.5) @ power(np.cov(S.T, bias=True), -0.5)
-    return ((S - S.mean(0)) @ A.T + C.mean(0)).reshape(np.shape(style))
+    return matched(style, *matching(moments(style), moments(content)))
+
+
+def recoloring(content, styles, weights):
+    """{region: what matched() takes} to give a Picture the mean and covariance of its styles' colours.
+
+    It is [Colour]'s histogram matching turned round. Of several styles the weighted mean counts, as in the style
+    cost; the content is taken to have NOISE of each colour at least, so that a photograph in grey stays clean.
+    """
+    found = {}
+    for name, share in (content.regions or {None: None}).items():
+        of_styles = [
+            (moments(style.image, style.regions and style.regions[name]), weight)
+            for style, weight in zip(styles, weights, strict=True)
+            if weight and (style.regions is None or name in style.regions)
+        ]
+        if of_styles and (share is None or share.getbbox()):  # it can be hidden, or of a style that does not count
+            mean, covariance = moments(content.image, share)
+            found[name] = matching((mean, covariance + NOISE**2 * np.eye(3)), average(of_styles))
+    return found
+
+
+def recolored(content, found):
+    """The Picture with its regions recoloured as recoloring() has found, for it or for another frame of its film."""
+    image = np.asarray(content.image)
+    result = image.astype(float)
+    for name, how in found.items():
+        change = matched(image, *how) - image
+        result += change if name is None else change * (np.asarray(content.regions[name])[..., np.newaxis] / 255)
+    return content._replace(image=Image.fromarray(np.clip(np.rint(result), 0, 255).astype("uint8")))
+
+
+def moments(image, share=None):
+    """(mean (3,), covariance (3, 3)) of a picture's colours, where it has a share."""
+    X = np.asarray(image, float).reshape(-1, 3)
+    weights = None if share is None else np.asarray(share, float).ravel()
+    return np.average(X, 0, weights), np.cov(X.T, bias=True, aweights=weights)
+
+
+def average(of_styles):
+    """The mean of ((mean, covariance), weight) pairs."""
+    all_moments, weights = zip(*of_styles, strict=True)
+    return [np.average(values, 0, weights) for values in zip(*all_moments, strict=True)]
+
+
+def matching(here, there):
+    """(A, mean, other mean) of the x -> A (x - mean) + other mean that takes moments to others."""
+    (mean, covariance), (other_mean, other_covariance) = here, there
+    return power(other_covariance, 0.5) @ power(covariance, -0.5), mean, other_mean
+
+
+def matched(image, A, mean, other_mean):
+    return (np.asarray(image, float) - mean) @ A.T + other_mean
 
 
 def power(covariance, exponent):

@@ -48,7 +48,7 @@ class Job:
     identity: dict  # all that the result hangs on
     checkpoint: dict | None  # to go on from
     notices: tuple  # lines that the user should read before it begins
-    first: Picture | None = None  # frame of a film, whose colours the styles get
+    first: Picture | None = None  # frame of a film, whose colours decide for all
 
     def of_frame(self, image):
         """The job of a frame of the film."""
@@ -122,9 +122,17 @@ class Job:
         return [(2 ** (len(epochs) - 1 - k), of) for k, of in enumerate(epochs)]
 
     @functools.cached_property
+    def painted_from(self):
+        """The content in the colours that it is painted from."""
+        if not self.settings.recolor_content or self.settings.preserve_colors in ("luminance", "histogram"):
+            return self.content
+        found = nst.colours.recoloring(self.first or self.content, self.styles, self.style_weights)
+        return nst.colours.recolored(self.content, found)
+
+    @functools.cached_property
     def grey(self):
         """All its pictures are grey, and so is what is painted of them."""
-        pictures = (self.content, *self.styles, *([self.init] if self.init else []))
+        pictures = (self.painted_from, *self.styles, *([self.init] if self.init else []))
         return all(nst.colours.is_grey(picture.image) for picture in pictures)
 
     @property

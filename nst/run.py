@@ -96,26 +96,26 @@ def paint_film(job, model, optimizer, record, stop):
     trusted little may change. With too little trust it is another scene.
     """
     flow = importlib.import_module("nst.flow")  # with OpenCV, which only films need
-    done, G, before = record.iteration, record.picture, None
+    done, G, before = record.iteration, record.picture, None  # the job of the frame before
     settled = job.checkpoint["settled"] if job.checkpoint else None  # how long each pixel has been painted, 0 to 1
     for number, image in job.film.frames(max(0, done)):
         of_frame = job.of_frame(image)
-        here = np.asarray(of_frame.content.image)
         if number > done:
             carried = None
             if before is not None:
-                back = flow.flow(here, before)
-                trusted = flow.trust(back, flow.flow(before, here))
+                here, there = (np.asarray(frame.content.image) for frame in (of_frame, before))
+                back = flow.flow(here, there)
+                trusted = flow.trust(back, flow.flow(there, here))
                 if trusted.mean() >= SAME_SCENE:
                     settled = trusted * np.clip(flow.look_up(settled, back), 0, 1)
-                    contents = (paint_content(job.settings, image) for image in (before, here))
+                    contents = map(paint_content, (before, of_frame))
                     start = flow.start_from(np.asarray(G)[0], *contents, back, trusted, texture(job, number))
                     carried = Carried(start, settled)
             if carried:
                 epochs = job.settings.frame_epochs
                 schedule = [(2 ** (len(epochs) - 1 - k), of) for k, of in enumerate(epochs)]
             else:
-                settled, schedule = np.ones(here.shape[:2], "float32"), job.schedule
+                settled, schedule = np.ones(of_frame.content.image.size[::-1], "float32"), job.schedule
             frames = len(job.film.chosen) if carried else 1
             scales = [make_scale(*scale, of_frame, model, stop.check, carried, frames) for scale in schedule]
             for iterate in nst.descent.descend(scales, optimizer):
@@ -125,7 +125,7 @@ def paint_film(job, model, optimizer, record, stop):
             record.add_frame(number, of_frame, G, costs, settled)
             if stop.signum:
                 break
-        before = here
+        before = of_frame
 
 
 class Carried(NamedTuple):
@@ -139,8 +139,9 @@ class Carried(NamedTuple):
         return Carried(*(nst_utils.resize(part, size, "area") for part in self))
 
 
-def paint_content(settings, image):
-    return nst.colours.paint_with(settings.preserve_colors, image)[0].astype("float32")
+def paint_content(job):
+    content = np.asarray(job.painted_from.image)
+    return nst.colours.paint_with(job.settings.preserve_colors, content)[0].astype("float32")
 
 
 def texture(job, number):
@@ -198,7 +199,7 @@ def make_scale(shrink, epochs, job, model, pause, carried=None, frames=1):
         return in_grey(first_picture(coarser)) if job.grey else first_picture(coarser)
 
     def first_picture(coarser):
-        content = at_scale(job.content)
+        content = at_scale(job.painted_from)
         if coarser is None and job.init and not carried:
             return list(arrays(content, at_scale(job.init)))[1]
         (C,) = arrays(content)
@@ -216,7 +217,7 @@ def make_scale(shrink, epochs, job, model, pause, carried=None, frames=1):
         return nst_utils.generate_finer_image(coarser, C)
 
     def cost():
-        content, *styles = map(at_scale, (job.content, *job.styles))
+        content, *styles = map(at_scale, (job.painted_from, *job.styles))
         (C,) = arrays(content)
         _, *S = arrays(at_scale(job.first) if job.first else content, *styles)
         regions, *style_regions = (shares(picture.regions) for picture in (content, *styles))

@@ -179,6 +179,11 @@ class Settings:
         " styles its colours first; or the reverse, shapes: paint colours alone, and keep its light and dark",
         choices=("none", "luminance", "histogram", "shapes"),
     )
+    recolor_content: bool = setting(
+        False,
+        "paint from the content in the styles' colours: what is light and dark in it stays so; means nothing where the"
+        " styles are given its own, by --preserve_colors luminance or histogram",
+    )
     content_mask: str = setting(
         "",
         "a picture of the content's shape; alone, white is painted and black stays as it is; with --style_mask, areas"

@@ -11,6 +11,7 @@ from PIL import Image
 import nst.colours
 import nst.flags
 import nst.job
+import nst.pictures
 import nst.run
 import nst.settings
 import nst.weights
@@ -392,6 +393,52 @@ def test_histogram_gives_the_contents_mean_and_covariance():
     C, S = (image.reshape(-1, 3) for image in (content, matched))
     np.testing.assert_allclose(S.mean(0), C.mean(0), rtol=1e-3)
     np.testing.assert_allclose(np.cov(S.T), np.cov(C.T), rtol=1e-3)
+
+
+def test_a_content_is_recoloured_to_its_styles_mean_and_covariance_in_each_region():
+    """The halves have a style of their own, the left one two; what no style has keeps its colours."""
+    content, *styles = (recipe.picture(seed, 30, 40) // 3 + 80 for seed in (1, 2, 3, 4))
+    left = Image.fromarray(np.repeat([[255] * 18 + [0] * 22], 30, 0).astype("uint8"))
+    right = Image.fromarray(np.repeat([[0] * 22 + [255] * 18], 30, 0).astype("uint8"))
+    everywhere = Image.new("L", (40, 30), 255)
+    pictures = [
+        nst.pictures.Picture(Image.fromarray(image), {name: everywhere})
+        for name, image in zip("AAB", styles, strict=True)
+    ]
+    of_content = nst.pictures.Picture(Image.fromarray(content), {"A": left, "B": right})
+    found = nst.colours.recoloring(of_content, pictures, (3, 1, 1))
+    result = np.asarray(nst.colours.recolored(of_content, found).image)
+    assert (result[:, 18:22] == content[:, 18:22]).all()
+    means, covariances = zip(*map(nst.colours.moments, styles), strict=True)
+    of_left = (3 * means[0] + means[1]) / 4, (3 * covariances[0] + covariances[1]) / 4
+    for part, (mean, covariance) in (result[:, :18], of_left), (result[:, 22:], (means[2], covariances[2])):
+        seen_mean, seen_covariance = nst.colours.moments(part)
+        np.testing.assert_allclose(seen_mean, mean, atol=0.5)
+        np.testing.assert_allclose(seen_covariance, covariance, atol=0.08 * covariance.max())
+
+
+def test_a_photograph_in_grey_is_recoloured_without_its_noise():
+    noise = np.random.default_rng(0).normal(0, 1, (60, 80, 3))
+    grey = np.linspace(40, 200, 80)[np.newaxis, :, np.newaxis] + noise
+    style = recipe.picture(2, 60, 80)
+    content = nst.pictures.Picture(Image.fromarray(np.rint(grey).astype("uint8")))
+    found = nst.colours.recoloring(content, [nst.pictures.Picture(Image.fromarray(style))], (1,))
+    result = np.asarray(nst.colours.recolored(content, found).image).astype(float)
+    assert np.abs(result.mean((0, 1)) - style.mean((0, 1))).max() < 1
+    spread = np.std(result, axis=0).max() / style.std()  # along a column nothing but noise differs
+    assert spread < 1 / nst.colours.NOISE + 0.05
+
+
+def test_a_recoloured_content_is_painted_as_if_it_had_come_in_these_colours(paint_here, tmp_path, prepared, pixels):
+    assert paint_here("--recolor_content", "true", "--init", "content", "--scales", 2)[0] == 0
+    result = pixels(tmp_path / "output" / "generated_image.jpg")
+    prepared(recolor_content=True).painted_from.image.save(tmp_path / "recoloured.png")
+    flags = ("--content_image_filename", "recoloured.png", "--init", "content", "--scales", 2)
+    assert paint_here(*flags)[0] == 0
+    assert (pixels(tmp_path / "output" / "generated_image.jpg") == result).all()
+    for how in "luminance", "histogram":  # the styles get the content's then
+        job = prepared(recolor_content=True, preserve_colors=how)
+        assert job.painted_from is job.content
 
 
 def test_a_style_without_colours_is_matched_as_far_as_it_goes():

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tifffile
 from PIL import Image
 
+import nst.colours
 import nst.cost
 import nst.files
 import nst.film
@@ -238,6 +239,15 @@ def test_a_flow_is_not_trusted_where_it_does_not_lead_home_or_at_edges_or_out_of
     moving[:, 15:] = 4, 0
     trusted = flow.trust(moving, -moving)
     assert not trusted[:, 14:16].any() and trusted[:, 5:10].all() and not trusted[:, 26:].any()
+
+
+def test_a_film_is_recoloured_as_its_first_frame_is(films, prepared):
+    """A frame that is lighter stays lighter."""
+    job = prepared(content_image_filename=str(films / "frames"), recolor_content=True)
+    lighter = Image.eval(job.content.image, lambda value: min(255, value + 20))
+    first, second = (nst.colours.luminance(job.of_frame(image).painted_from.image) for image in (frame(0), lighter))
+    assert (first == nst.colours.luminance(job.painted_from.image)).all()
+    assert (second - first).mean() > 3
 
 
 def test_a_frame_starts_from_the_one_before_where_the_motion_holds():
