@@ -57,10 +57,10 @@ def shard(text):
 # What the presets put in place of the defaults below, as a command line would.
 PRESETS = {
     "original": "",
-    "quick": "--optimizer lbfgs --init content --scales 0 --epochs 60 22 8 3 --alpha 40"
+    "quick": "--optimizer lbfgs --init content --scales 0 --epochs 24 16 8 3 --alpha 40"
     " --recolor_content true --content_layers conv2_2:0.2 conv4_2"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
-    "fine": "--optimizer lbfgs --init content --scales 0 --epochs 120 60 32 12 --alpha 100 --tv_weight 0.2"
+    "fine": "--optimizer lbfgs --init content --scales 0 --epochs 24 24 40 18 --alpha 60 --tv_weight 0.2"
     " --recolor_content true --content_layers conv2_2:0.2 conv4_2"
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
 }
