@@ -315,9 +315,12 @@ def relative(folder, asked):
     if not asked.artwork:
         print("\nrelative: not measured, it needs --artwork")
         return
-    path, keep, rows = folder / "vgg19.mat", asked.keep or folder, []
+    path, keep, rows = folder / "vgg19.mat", (asked.keep or folder).resolve(), []
     recipe.write_mat(path, vgg19_of_hed())
-    pictures = [ROOT / "images" / name for name in ("chelsea.jpg", "night.jpg")]  # of one size, as it wants them
+    pictures = [folder / name for name in ("chelsea.png", "night.png")]
+    for path_of_one in pictures:
+        with Image.open((ROOT / "images" / path_of_one.name).with_suffix(".jpg")) as image:
+            image.resize((400, 300), Image.Resampling.LANCZOS).save(path_of_one)  # of one size, as it wants them
 
     def ours(iterations):
         flags = ["--content_image_filename", pictures[0], "--style_image_filename", pictures[1], "--weights", path]
@@ -327,8 +330,8 @@ def relative(folder, asked):
     def theirs(iterations):
         place = keep / f"artwork-{iterations}"
         place.mkdir(parents=True, exist_ok=True)
-        command = [asked.artwork, "run", *pictures, "--iterations", iterations, "--location", place]
-        return measured(command, AA_VGG_19=str(path))
+        command = [asked.artwork.absolute(), "run", *pictures, "--iterations", iterations, "--location", place]
+        return measured(command, folder, AA_VGG_19=str(path))  # where it leaves a log
 
     for name, run in (("this program", ours), ("artificial-artwork", theirs)):
         few, many = 10, 100
