@@ -318,9 +318,9 @@ def relative(folder, asked):
     path, keep, rows = folder / "vgg19.mat", (asked.keep or folder).resolve(), []
     recipe.write_mat(path, vgg19_of_hed())
     pictures = [folder / name for name in ("chelsea.png", "night.png")]
-    for path_of_one in pictures:
-        with Image.open((ROOT / "images" / path_of_one.name).with_suffix(".jpg")) as image:
-            image.resize((400, 300), Image.Resampling.LANCZOS).save(path_of_one)  # of one size, as it wants them
+    for picture in pictures:
+        with Image.open((ROOT / "images" / picture.name).with_suffix(".jpg")) as image:
+            image.resize((400, 300), Image.Resampling.LANCZOS).save(picture)  # of one size, as it wants them
 
     def ours(iterations):
         flags = ["--content_image_filename", pictures[0], "--style_image_filename", pictures[1], "--weights", path]
