@@ -26,7 +26,7 @@ import nst.weights
 from nst.files import InputError, RunError
 from nst.flags import read_recipe
 from nst.pictures import Picture, Source, each, find_film, open_init, open_pictures
-from nst.settings import COARSEST_SIDE, FIELDS, FILES, PICTURES, RECIPE, Settings
+from nst.settings import COARSEST_SIDE, FIELDS, FILES, OF_FILMS, PICTURES, RECIPE, Settings
 
 CHECKPOINT = "checkpoint.npz"  # in the output folder
 NO_WEIGHTS = f"""\
@@ -96,7 +96,8 @@ class Job:
     @property
     def recipe(self):
         """What it takes to run it again, of JSON's types: settings, SHA-256 of the files, versions."""
-        settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name in RECIPE}
+        names = RECIPE if self.film else RECIPE - OF_FILMS
+        settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name in names}
         settings["weights"] = str(self.weights.name)  # whatever there is to be found then
         if (epochs := [of for _, of in self.schedule]) != self.asked_epochs:
             settings["epochs"] = epochs
@@ -188,6 +189,8 @@ def check(settings, source):
     identity["output_format"] = settings.output_format if canvas.alpha else Settings.output_format
     if film:  # which is not lengthened
         identity["epochs"] = list(settings.epochs)
+    else:
+        identity = {name: value for name, value in identity.items() if name not in OF_FILMS}
     if settings.settings:
         check_files(settings, identity)
     check_tools(settings)

@@ -299,6 +299,7 @@ PICTURES = ("content_image_filename", "style_image_filename", "init_image", "con
 FILES = (*PICTURES, "weights")  # the settings that name files
 # The settings that it takes to paint a picture again, and those of them that a resumed run may have otherwise.
 CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi", "max_pixels"}
+OF_FILMS = {"frame_epochs", "temporal_weight"}  # which shape no picture
 RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_result"]} | CHANGEABLE
 
 

@@ -117,7 +117,7 @@ def test_the_gallery_is_what_its_batch_paints():
     for row in rows:
         name = pathlib.PurePosixPath(row.settings.output_dir).name
         painted = nst.flags.parse_settings(["--settings", str(gallery / f"{name}.jpg")])
-        for setting in nst.settings.RECIPE - {"frame_epochs", "temporal_weight"}:  # which are of films
+        for setting in nst.settings.RECIPE - nst.settings.OF_FILMS:
             assert getattr(painted, setting) == getattr(row.settings, setting), (name, setting)
 
 

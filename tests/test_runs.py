@@ -19,6 +19,7 @@ import nst.cost
 import nst.files
 import nst.record
 import nst.run
+import nst.settings
 import nst_main
 import nst_utils
 
@@ -119,6 +120,13 @@ def test_a_second_signal_ends_at_once(command, tmp_path):
     _, told = process.communicate(timeout=60)
     assert process.returncode in (130, 143) and told == HEARD
     assert not (tmp_path / "output" / "generated_image.jpg").exists()
+
+
+def test_a_picture_does_not_hang_on_what_is_of_films(paint_here, tmp_path):
+    assert paint_here("--frame_epochs", 9, "--temporal_weight", 7)[0] == 0
+    assert paint_here("--resume") == (0, "Finished already: output/generated_image.jpg\n", "")
+    recipe = json.loads((tmp_path / "output" / "settings.json").read_text())["settings"]
+    assert not recipe.keys() & nst.settings.OF_FILMS
 
 
 def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path, pixels):
