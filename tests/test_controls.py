@@ -367,16 +367,8 @@ EVERYTHING = [
 def test_controls_work_together_and_are_resumed(paint_here, masks, inputs, see, way, scales, optimizer):
     see(way)
     flags = ["--style_image_filename", inputs / "style.png", inputs / "content.png", *EVERYTHING]
-    flags += [
-        "--optimizer",
-        *optimizer,
-        "--scales",
-        scales,
-        "--epochs",
-        4,
-        "--image_size",
-        260 if "windows" in way else 0,
-    ]
+    flags += ["--image_size", 260 if "windows" in way else 0]
+    flags += ["--optimizer", *optimizer, "--scales", scales, "--epochs", 4]
     status, printed, told = paint_here(*flags, "--print_every", 1)
     assert (status, told) == (0, "") and printed.count("tv cost") == 4 + 2 * (scales - 1)
     rows = (masks / "output" / "costs.csv").read_text().splitlines()

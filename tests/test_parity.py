@@ -47,6 +47,7 @@ def test_costs_and_picture_follow_the_original(full_model, see, tmp_path, pixels
 def test_costs_follow_the_original_however_it_is_seen(full_model, see, monkeypatch, way, epochs):
     see(way)
     monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", 100_000)  # of 120 000: as few windows as there can be
+    assert (len(nst.windows.cut_windows((300, 400), full_model)) > 1) == (way == "windows")
     originals = ORIGINAL["iteration, total, content, style"][:epochs]
     for ours, original in zip(descent(full_model, epochs=epochs), originals, strict=True):
         assert ours[:4] == pytest.approx(original, rel=1e-4)
