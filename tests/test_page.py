@@ -330,6 +330,15 @@ def seen(browser):
     return browser.execute_script(script)
 
 
+def loaded(browser, pictures):
+    """The addresses of the pictures of a CSS selector, once they are there to be seen."""
+    script = "return [...document.querySelectorAll(arguments[0])].map(i => i.complete && i.naturalWidth && i.src)"
+    end = time.monotonic() + 20
+    while not all(sources := browser.execute_script(script, pictures)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return sources
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["file", "http"])
 def test_the_page_sorts_filters_and_compares_in_a_browser(batch, tmp_path, browser, served, by):
@@ -354,11 +363,7 @@ def test_the_page_sorts_filters_and_compares_in_a_browser(batch, tmp_path, brows
     second.click()
     dialog = browser.find_element("id", "compare")
     assert dialog.is_displayed()
-    loaded = "return [...document.querySelectorAll('.pair img')].map(i => i.complete && i.naturalWidth && i.src)"
-    end = time.monotonic() + 20
-    while not all(sources := browser.execute_script(loaded)) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert [source.split("/")[-2] for source in sources] == ["two", "content-style"]
+    assert [source.split("/")[-2] for source in loaded(browser, ".pair img")] == ["two", "content-style"]
     clip = "return getComputedStyle(document.querySelectorAll('.pair img')[1]).clipPath"
     assert browser.execute_script(clip) == "inset(0px 0px 0px 50%)"
     at = browser.find_element("id", "at")
@@ -367,5 +372,7 @@ def test_the_page_sorts_filters_and_compares_in_a_browser(batch, tmp_path, brows
     dialog.find_element("css selector", "button").click()
     assert not dialog.is_displayed() and not first.is_selected()
     browser.find_element("css selector", "summary").click()
+    curve, *_ = loaded(browser, "details[open] img")
+    assert curve.endswith("costs.png")
     assert browser.find_element("css selector", "details img").is_displayed()
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
