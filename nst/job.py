@@ -48,15 +48,13 @@ class Job:
     identity: dict  # all that the result hangs on
     checkpoint: dict | None  # to go on from
     notices: tuple  # lines that the user should read before it begins
-    first: Picture | None = None  # frame of a film, whose colours decide for all
+    first: Picture | None = None  # frame of a film's scene, whose colours decide for all of it
 
-    def of_frame(self, image):
-        """The job of a frame of the film."""
+    def of_frame(self, image, first=None):
+        """The job of a frame of the film; first is what the first frame of its scene has as content, if another."""
         image = nst.files.resize_to_long_side(image, max(self.canvas.image.size))
         content = self.content._replace(image=image.crop(self.canvas.box))
-        return dataclasses.replace(
-            self, canvas=self.canvas._replace(image=image), content=content, first=self.first or self.content
-        )
+        return dataclasses.replace(self, canvas=self.canvas._replace(image=image), content=content, first=first)
 
     @property
     def output(self):

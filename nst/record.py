@@ -256,11 +256,11 @@ class FilmRecord(Record):
     def results(self):
         return [self.job.result.name]
 
-    def add_frame(self, number, job, picture, costs, settled):
-        """Print and save a finished frame; job is the frame's own, settled what the next one goes on from beside it."""
+    def add_frame(self, number, job, picture, costs, state):
+        """Print and save a finished frame; job is the frame's own, state what the next one goes on from beside it."""
         self.job, self.iteration, self.epoch, self.picture = job, number, number, picture
         progress = {"iteration": number, "scale": 0, "epoch": 0}
-        self.state = lambda: {"picture": np.asarray(picture), "settled": settled, **progress}
+        self.state = lambda: {"picture": np.asarray(picture), **state, **progress}
         self.note(number, {**costs, "temporal": costs.get("temporal", 0.0)})
         self.save_picture(self.frame_path(number), picture)
         self.save_checkpoint(finished=False)

@@ -90,16 +90,18 @@ def paint_picture(job, model, optimizer, record, stop):
 
 
 def paint_film(job, model, optimizer, record, stop):
-    """A descent for each frame: the first as a picture's, the others from the one before.
+    """A descent for each frame: the first of a scene as a picture's, the others from the one before.
 
     That is carried along the motion, after Ruder, Dosovitskiy & Brox 2016, see nst.flow. Where the motion can be
     trusted little may change. With too little trust it is another scene.
     """
     flow = importlib.import_module("nst.flow")  # with OpenCV, which only films need
     done, G, before = record.iteration, record.picture, None  # the job of the frame before
-    settled = job.checkpoint["settled"] if job.checkpoint else None  # how long each pixel has been painted, 0 to 1
+    # How long each pixel has been painted, 0 to 1, and the number of the scene's first frame.
+    settled, scene = (job.checkpoint["settled"], int(job.checkpoint.get("scene", 0))) if job.checkpoint else (None, 0)
+    first = job.of_frame(next(job.film.frames(scene))[1]).content
     for number, image in job.film.frames(max(0, done)):
-        of_frame = job.of_frame(image)
+        of_frame = job.of_frame(image, first)
         if number > done:
             carried = None
             if before is not None:
@@ -109,20 +111,22 @@ def paint_film(job, model, optimizer, record, stop):
                 if trusted.mean() >= SAME_SCENE:
                     settled = trusted * np.clip(flow.look_up(settled, back), 0, 1)
                     contents = map(paint_content, (before, of_frame))
-                    start = flow.start_from(np.asarray(G)[0], *contents, back, trusted, texture(job, number))
+                    start = flow.start_from(np.asarray(G)[0], *contents, back, trusted, texture(of_frame, number))
                     carried = Carried(start, settled)
             if carried:
                 epochs = job.settings.frame_epochs
                 schedule = [(2 ** (len(epochs) - 1 - k), of) for k, of in enumerate(epochs)]
             else:
-                settled, schedule = np.ones(of_frame.content.image.size[::-1], "float32"), job.schedule
+                of_frame, scene = job.of_frame(image), number
+                first, schedule = of_frame.content, job.schedule
+                settled = np.ones(first.image.size[::-1], "float32")
             frames = len(job.film.chosen) if carried else 1
             scales = [make_scale(*scale, of_frame, model, stop.check, carried, frames) for scale in schedule]
             for iterate in nst.descent.descend(scales, optimizer):
                 stop.check()
                 G, costs = iterate.picture, iterate.costs
             settled = np.minimum(settled + 1 / SETTLING, 1)
-            record.add_frame(number, of_frame, G, costs, settled)
+            record.add_frame(number, of_frame, G, costs, {"settled": settled, "scene": scene})
             if stop.signum:
                 break
         before = of_frame

@@ -241,13 +241,16 @@ def test_a_flow_is_not_trusted_where_it_does_not_lead_home_or_at_edges_or_out_of
     assert not trusted[:, 14:16].any() and trusted[:, 5:10].all() and not trusted[:, 26:].any()
 
 
-def test_a_film_is_recoloured_as_its_first_frame_is(films, prepared):
-    """A frame that is lighter stays lighter."""
+def test_a_scene_is_recoloured_as_its_first_frame_is(films, prepared):
+    """A frame that is lighter stays lighter, and the first of another scene is recoloured for itself."""
     job = prepared(content_image_filename=str(films / "frames"), recolor_content=True)
     lighter = Image.eval(job.content.image, lambda value: min(255, value + 20))
-    first, second = (nst.colours.luminance(job.of_frame(image).painted_from.image) for image in (frame(0), lighter))
+    first, second, anew = (
+        nst.colours.luminance(each.painted_from.image)
+        for each in (job.of_frame(frame(0), job.content), job.of_frame(lighter, job.content), job.of_frame(lighter))
+    )
     assert (first == nst.colours.luminance(job.painted_from.image)).all()
-    assert (second - first).mean() > 3
+    assert (second - first).mean() > 3 > abs((anew - first).mean())
 
 
 def test_a_frame_starts_from_the_one_before_where_the_motion_holds():
@@ -301,19 +304,29 @@ def test_a_film_holds_still_where_frames_painted_one_by_one_do_not(paint_here, f
     assert film < 0.6 * jump([tmp_path / f"single{i}" / "generated_image.png" for i in range(4)])
 
 
-def test_another_scene_starts_anew(paint_here, tmp_path):
+@pytest.fixture
+def scenes(tmp_path):
+    """shots/, a folder with two scenes of a camera that moves, of four frames each."""
     (tmp_path / "shots").mkdir()
+    other = recipe.style(height=HEIGHT, width=WIDTH + 3 * STEP)
     for i in range(4):
-        image = frame(i) if i < 2 else Image.fromarray(recipe.style(height=HEIGHT, width=WIDTH))
-        image.save(tmp_path / "shots" / f"{i}.png")
-    assert paint_here("--content_image_filename", "shots", *FAST)[0] == 0
+        frame(i).save(tmp_path / "shots" / f"{i}.png")
+        Image.fromarray(other[:, STEP * i : STEP * i + WIDTH]).save(tmp_path / "shots" / f"{i + 4}.png")
+    return "shots"
+
+
+def test_another_scene_is_painted_as_a_film_of_its_own(paint_here, scenes, tmp_path, pixels):
+    flags = ("--content_image_filename", scenes, *FAST, "--recolor_content", "true")
+    assert paint_here(*flags)[0] == paint_here(*flags, "--frames", "4:", "--output_dir", "second")[0] == 0
     rows = list(csv.DictReader((tmp_path / "output" / "costs.csv").open()))
-    assert [float(row["temporal_cost"]) == 0 for row in rows] == [True, False, True, False]
+    assert [float(row["temporal_cost"]) == 0 for row in rows] == [i in (0, 4) for i in range(8)]
+    of_both, alone = tmp_path / "output" / "frames" / "000005.png", tmp_path / "second" / "frames" / "000001.png"
+    np.testing.assert_array_equal(pixels(of_both), pixels(alone))
 
 
 @pytest.mark.slow
-def test_a_film_killed_at_any_frame_ends_in_the_same_bytes(command, paint_here, films, tmp_path):
-    flags = ("--content_image_filename", films / "pan.mp4", *FAST)
+def test_a_film_killed_at_any_frame_ends_in_the_same_bytes(command, paint_here, scenes, tmp_path):
+    flags = ("--content_image_filename", scenes, *FAST, "--recolor_content", "true")
     assert paint_here(*flags, "--output_dir", "whole")[0] == 0
     moments = random.Random(1)
     for _ in range(3):
