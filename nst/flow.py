@@ -13,6 +13,7 @@ import numpy as np
 
 ALIKE_PIXELS, ALIKE_LEVELS = 5, 12  # a difference of so many grey levels, over so many pixels, can be seen
 STROKE = 1 / 40  # of the long side: what is finer is texture
+DETAIL = 0.6  # as much of the content's own fine structure is beneath the strokes of what comes into sight
 
 cv2.setNumThreads(1)  # DIS runs in one anyway, and its pool would compete with TensorFlow's
 
@@ -55,7 +56,7 @@ def start_from(painted, before, here, back, trusted, texture):
 
     before and here are the contents of both. An even area shows no motion, and needs none: where the content
     looks the same the flow will do. What has come into sight continues what is around it, its light and dark
-    changed as the content is, in the strokes of a texture (n_H, n_W, 3).
+    changed as the content is, with the content's detail and in the strokes of a texture (n_H, n_W, 3).
     """
     carried = look_up(painted, back)
     change = here - look_up(before, back)
@@ -65,6 +66,6 @@ def start_from(painted, before, here, back, trusted, texture):
     def coarse(image):
         return cv2.GaussianBlur(image, (0, 0), max(back.shape) * STROKE)
 
-    new = coarse(carried + change) + texture - coarse(texture)
+    new = coarse(carried + change) + texture - coarse(texture) + DETAIL * (here - coarse(here))
     useful = (trusted > 0.5) | (alike & inside)
     return np.where(useful[..., np.newaxis], carried, new)

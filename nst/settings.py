@@ -13,7 +13,7 @@ import nst.files
 LONGEST_SIDE = 1_000_000  # pixels: memory, or the format, ends before
 COARSEST_SIDE = 64  # pixels, where --scales 0 begins
 RECIPE_FILE = "settings.json"  # in the output folder
-FRAME_EPOCHS, TEMPORAL_WEIGHT = (6, 2), 100.0
+FRAME_EPOCHS, TEMPORAL_WEIGHT = (8, 4, 2), 100.0
 
 
 def setting(
