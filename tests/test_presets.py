@@ -186,22 +186,22 @@ def test_a_plain_picture_has_no_edge_with_replicate_padding(inputs):
         np.testing.assert_equal(np.ptp(a, axis=(1, 2)).max() > 1e-3 * np.abs(a).max(), padding == "zeros")
 
 
-@pytest.mark.parametrize("way", ["windows", "windows, winograd"])
-def test_with_all_of_a_preset_windows_and_winograd_agree_with_the_whole(inputs, see, monkeypatch, way):
+@pytest.mark.parametrize("way, masked", [("windows", False), ("windows", True), ("windows, winograd", True)])
+def test_with_all_of_a_preset_windows_and_winograd_agree_with_the_whole(inputs, see, monkeypatch, way, masked):
     style_layers = nst_utils.STYLE_LAYERS[:4]  # without the deepest, which sees farther than a window
     model = load(inputs, ("conv4_2", *dict(style_layers)))
     terms = Terms(100, style_layers=style_layers, tv_weight=0.2, style_cost="moments", style_octaves=3)
     left = np.repeat([[1] * 80 + [0] * 90], HEIGHT, axis=0).astype("float32")
-    halves = {0: left, 255: 1 - left}
-    for styles, regions in (([Style(S)], None), ([Style(S, 1, halves)], halves)):
-        see("plain")
-        costs, gradient = evaluate(model, terms, styles=styles, regions=regions)
-        see(way)
-        monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", 25_000)
-        assert len(Cost(model, C, styles, terms, 1, regions).octaves[0].windows) > 1 or "windows" not in way
-        others, other = evaluate(model, terms, styles=styles, regions=regions)
-        assert others == pytest.approx(costs, rel=1e-4)
-        np.testing.assert_allclose(other, gradient, atol=1e-4 * np.abs(gradient).max())
+    halves = {0: left, 255: 1 - left} if masked else None
+    styles = [Style(S, 1, halves)] if halves else [Style(S)]
+    see("plain")
+    costs, gradient = evaluate(model, terms, styles=styles, regions=halves)
+    see(way)
+    monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", 25_000)
+    assert len(Cost(model, C, styles, terms, 1, halves).octaves[0].windows) > 1
+    others, other = evaluate(model, terms, styles=styles, regions=halves)
+    assert others == pytest.approx(costs, rel=1e-4)
+    np.testing.assert_allclose(other, gradient, atol=1e-4 * np.abs(gradient).max())
 
 
 def test_an_octave_of_a_picture_in_windows_is_seen_in_windows_too(inputs, monkeypatch):

@@ -20,7 +20,8 @@ from conftest import MODULES, ROOT
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
 LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
-QUICK = ["--epochs", "2", "--image_size", "36"]  # what each command is given besides, and the thin network
+# What each command is given besides, and the thin network.
+QUICK = ["--epochs", "2", "--frame_epochs", "1", "--image_size", "36"]
 
 
 def blocks(language):
