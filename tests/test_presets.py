@@ -192,14 +192,14 @@ def test_with_all_of_a_preset_windows_and_winograd_agree_with_the_whole(inputs, 
     model = load(inputs, ("conv4_2", *dict(style_layers)))
     terms = Terms(100, style_layers=style_layers, tv_weight=0.2, style_cost="moments", style_octaves=3)
     left = np.repeat([[1] * 80 + [0] * 90], HEIGHT, axis=0).astype("float32")
-    halves = {0: left, 255: 1 - left} if masked else None
-    styles = [Style(S, 1, halves)] if halves else [Style(S)]
+    regions = {0: left, 255: 1 - left} if masked else None
+    styles = [Style(S, 1, regions)]
     see("plain")
-    costs, gradient = evaluate(model, terms, styles=styles, regions=halves)
+    costs, gradient = evaluate(model, terms, styles=styles, regions=regions)
     see(way)
     monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", 25_000)
-    assert len(Cost(model, C, styles, terms, 1, halves).octaves[0].windows) > 1
-    others, other = evaluate(model, terms, styles=styles, regions=halves)
+    assert len(Cost(model, C, styles, terms, 1, regions).octaves[0].windows) > 1
+    others, other = evaluate(model, terms, styles=styles, regions=regions)
     assert others == pytest.approx(costs, rel=1e-4)
     np.testing.assert_allclose(other, gradient, atol=1e-4 * np.abs(gradient).max())
 
