@@ -1,9 +1,10 @@
-"""The command: paints the content of one picture in the style of another (Gatys, Ecker & Bethge 2015).
+"""The command: paint the content of one picture in the style of another (Gatys, Ecker & Bethge 2015).
 
     python nst_main.py --content_image_filename chelsea.jpg --style_image_filename night.jpg
 
-Flags become Settings (nst.settings), Settings a Job (nst.job), and nst.run paints it. That module is
-imported when there is work to do: TensorFlow takes seconds to start, and a wrong flag should not wait for it.
+Flags become Settings (nst.settings) and Settings a checked Job (nst.job, or nst.films.job for a film), which
+nst.run or nst.films.painting paints. Those two are imported only when there is something to paint: TensorFlow
+takes seconds to start, and a wrong flag should be reported at once.
 """
 
 import contextlib
@@ -16,15 +17,14 @@ import sys
 import tempfile
 import threading
 
-HEARD = b"nst_main.py: stopping after this iteration; again to stop at once\n"
+HEARD = b"nst_main.py: stopping after this iteration; press Ctrl-C again to stop at once\n"
 INSTALL = "activate the environment, or pip install -r requirements.txt (README, Two commands)"
 
 try:
-    import nst.batch
-    import nst.files
-    from nst.files import InputError, RunError
+    import nst.batches.rows
+    from nst.errors import InputError, RunError, WriteError, reason
+    from nst.films.job import prepare
     from nst.flags import parse_settings
-    from nst.job import prepare
 except ModuleNotFoundError as missing:
     sys.exit(f"nst_main.py: error: {missing}; {INSTALL}")
 
@@ -33,7 +33,7 @@ except ModuleNotFoundError as missing:
 def quiet_stderr():
     """Hold back what is written to file descriptor 2, and show it only if the body fails.
 
-    TensorFlow's C++ side logs its start-up there before any setting of its log level can reach it.
+    TensorFlow's C++ code logs its start there before any setting of the log level takes effect.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -50,33 +50,33 @@ def quiet_stderr():
             os.close(kept)
 
 
-def import_run():
-    """nst.run, with TensorFlow behind it, and without TensorFlow's start-up chatter. Raises RunError without it."""
+def start():
+    """Start TensorFlow without its messages, and return paint(job, stop). Raises RunError if it does not start."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    # The layers wait for each other; two at a time would take the memory of two, and no less time.
+    # Layers depend on each other: running two at a time would take the memory of two and save no time.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    # Between two steps of L-BFGS scipy's BLAS would keep a core busy waiting that TensorFlow needs: 1.2 of the time.
+    # Otherwise scipy's BLAS keeps a core busy between the steps of L-BFGS, and a run takes 1.2 times as long.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # It warns of graphs that are traced for size after size, which is what a batch asks for.
+    # TensorFlow warns when graphs are traced for many sizes, which a batch does on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with quiet_stderr():
-            return importlib.import_module("nst.run")
+            importlib.import_module("nst.run")
     except ModuleNotFoundError as error:
         raise RunError(f"{error}; {INSTALL}") from error
-    except ImportError as error:  # TensorFlow tells the whole story again: what it began with is behind it
-        why = nst.files.reason(error.__context__ or error)
+    except ImportError as error:  # TensorFlow raises it with a long text; the first error is its context
+        why = reason(error.__context__ or error)
         raise RunError(f"TensorFlow does not start ({why}); see https://www.tensorflow.org/install/errors") from error
+    return lambda job, stop: importlib.import_module(job.painter).paint(job, stop)
 
 
 class Stop:
-    """Ctrl-C and SIGTERM, within a with statement: signum is the one that came.
+    """Handles Ctrl-C and SIGTERM inside a with statement; signum is the signal that came, or None.
 
-    While a run is patient the first waits for its iteration to end, or for a check() within it, before that
-    it raises KeyboardInterrupt. Python runs its handlers between TensorFlow's calls only, and these can be
-    long: a thread sees each signal at once, says of the first that it was heard, and ends the process with
-    the second.
+    If patient, the first signal only sets signum, and the run stops after its iteration or at the next check();
+    otherwise it raises KeyboardInterrupt. Python runs signal handlers only between TensorFlow's calls, which can
+    be long. So a thread sees each signal at once: it reports the first one and ends the process at the second.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -102,7 +102,7 @@ class Stop:
             raise KeyboardInterrupt
 
     def check(self):
-        """Raises KeyboardInterrupt if a signal came."""
+        """Raise KeyboardInterrupt if a signal came."""
         if self.signum:
             raise KeyboardInterrupt
 
@@ -122,13 +122,13 @@ class Stop:
 
 
 def main(argv=None):
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     status, told = 0, []
     with Stop() as stop:
         try:
             settings = parse_settings(argv)
             if settings.is_batch:
-                return nst.batch.run(settings, argv, stop, import_run)
+                return nst.batches.rows.run(settings, argv, stop, start)
             job = prepare(settings)
             if not job.finished:
                 notices = list(job.notices)
@@ -136,16 +136,16 @@ def main(argv=None):
                     notices.append(f"nst_main.py: nothing to resume in {job.output}: starting anew")
                 if notices and not settings.quiet:
                     print(*notices, sep="\n", file=sys.stderr, flush=True)
-                import_run().paint(job, stop)
+                start()(job, stop)
             elif not settings.quiet:
                 print(f"Finished already: {job.result}")
         except InputError as error:
             status, told = 2, [f"error: {line}" for line in str(error).splitlines()]
-        except (RunError, nst.files.WriteError) as error:
+        except (RunError, WriteError) as error:
             status, told = 1, [f"error: {error}"]
-        except OSError as error:  # of files all has been said above: this is the standard output
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
-            status, told = 1, [f"error: the output cannot be written ({nst.files.reason(error)}); --resume goes on"]
+        except OSError as error:  # of the standard output; errors of files are caught above
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
+            status, told = 1, [f"error: the output cannot be written ({reason(error)}); --resume continues"]
         except KeyboardInterrupt as interrupt:
             why = interrupt.args[0] if interrupt.args else "before the first iteration; nothing was written"
             status, told = 128 + stop.signum, [f"stopped {why}"]
@@ -155,6 +155,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
+    for stream in (sys.stdout, sys.stderr):  # do not fail because the terminal cannot show a name
         stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -1,1 +1,1 @@
-"""The workshop behind nst_main.py, the command, and nst_utils.py, the paper; docs/inside.md tells its rooms."""
+"""Neural style transfer (see README.md). docs/inside.md says which file does what."""

@@ -1,6 +1,6 @@
-"""How Settings are said: on the command line, in a cell of a batch, in a recipe that a picture carries.
+"""Settings from text: from the command line, a cell of a batch, or the recipe that every picture carries.
 
-argparse's flags and help are made of the fields of Settings.
+The flags of argparse and their help are made of the fields of Settings.
 """
 
 import argparse
@@ -11,15 +11,15 @@ import pathlib
 import sys
 import typing
 
-import nst.files
-from nst.files import InputError, reason
+from nst.errors import InputError, reason
+from nst.pictures.encode import read_comment
 from nst.settings import FIELDS, PRESET_FLAGS, PRESETS, RECIPE, RECIPE_FILE, Settings, contradiction
 
-BETWEEN_VALUES = "\0"  # which no word of a command line can hold
+BETWEEN_VALUES = "\0"  # a character that no word of a command line can hold
 
 
 def value_type(field):
-    """(the type of a field's value, or of each of its values; whether it takes several)."""
+    """(the type of a field's value, or of each of its values; whether it takes several values)."""
     of_tuple = typing.get_args(field.type)
     if field.metadata["repeats"]:
         of_tuple = typing.get_args(of_tuple[0])
@@ -27,14 +27,14 @@ def value_type(field):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors as InputError."""
+    """An argument parser that raises InputError."""
 
     def error(self, message):
         raise InputError(message)
 
 
 def number(type, bounds):
-    """What argparse makes a number of, or tells that it cannot be: within the bounds, and never nan or inf."""
+    """A function that turns a word into a number within the bounds, not nan or inf, or raises argparse's error."""
     kind = "a whole number" if type is int else "a number"
     allowed = " and ".join(f"{word} {bound}" for word, bound in bounds.items())
 
@@ -63,19 +63,19 @@ def boolean(text):
     return text.lower() == "true"
 
 
-def several(parse, keep_empty):
-    """What argparse makes a tuple of; an empty word is no value, or, among others, one that is kept."""
+def tuple_of(parse, keep_empty):
+    """A function that turns joined words into a tuple. Empty words are dropped, or kept if there are others."""
     return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word or (keep_empty and text))
 
 
 def parse_settings(argv=None, more=()):
-    """Settings from the command line, and more words as join_values gives them, which win. Raises InputError.
+    """The Settings of a command line. more are further words, as join_values returns them, which override it.
 
-    argparse's flags and help are made from the Settings themselves.
+    Raises InputError. Presets and recipes give words too: the command line overrides them.
     """
     parser = Parser(
         prog="nst_main.py",
-        description="Paints the content of one picture in the style of another, after Gatys, Ecker & Bethge 2015.",
+        description="Paint the content of one picture in the style of another, after Gatys, Ecker & Bethge 2015.",
         epilog="Exit status: 0 painted, 1 the run failed, 2 a mistake in the command, 130 or 143 stopped by a signal.",
         allow_abbrev=False,
     )
@@ -90,7 +90,7 @@ def parse_settings(argv=None, more=()):
         default = " ".join(map(str, field.default)) if takes_several else field.default
         parser.add_argument(
             flag,
-            type=several(parse, field.metadata["repeats"]) if takes_several else parse,
+            type=tuple_of(parse, field.metadata["repeats"]) if takes_several else parse,
             action="append" if field.metadata["repeats"] else "store",
             default=list(field.default) if field.metadata["repeats"] else field.default,
             choices=field.metadata["choices"],
@@ -107,9 +107,9 @@ def parse_settings(argv=None, more=()):
     settings = parse_words(words)
     recipe = to_words(read_recipe(settings.settings)["settings"]) if settings.settings else []
     preset = join_values(PRESETS[settings.preset].split())
-    if any(word.startswith("--preset=") for word in words):  # original too is said for all that presets say
+    if any(word.startswith("--preset=") for word in words):  # a preset, even original, overrides the recipe
         recipe = [word for word in recipe if word.partition("=")[0] not in PRESET_FLAGS]
-    if settings.init_image:  # another start than theirs
+    if settings.init_image:  # it replaces their start
         recipe, preset = ([word for word in before if not word.startswith("--init=")] for before in (recipe, preset))
     settings = parse_words([*recipe, *preset, *words])
     if fault := contradiction(settings):
@@ -120,10 +120,10 @@ def parse_settings(argv=None, more=()):
 
 
 def join_values(argv):
-    """The arguments, or those of the command for None, with "--flag value" as "--flag=value".
+    """The words of a command line (None: of this program's) with each "--flag value" joined to "--flag=value".
 
-    So a value may begin with a dash. Flags that take several values have all up to the next flag, with BETWEEN_VALUES
-    between them.
+    This allows values that start with a dash. A flag that takes several values gets all words up to the next flag,
+    with BETWEEN_VALUES between them.
     """
     joined, words = [], list(sys.argv[1:] if argv is None else argv)
     while words:
@@ -139,7 +139,7 @@ def join_values(argv):
 
 
 def to_words(values):
-    """{name: value} as join_values gives them."""
+    """The words of {name: value}, as join_values returns them."""
     words = []
     for name, value in values.items():
         values = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
@@ -148,17 +148,17 @@ def to_words(values):
 
 
 def cell_words(name, cell):
-    """The words for a cell of a batch's column; several values have semicolons between them."""
+    """The words of a cell in a batch's column; a semicolon separates several values."""
     if BETWEEN_VALUES in cell:
-        raise InputError(f"argument --{name}: it holds a character of code 0")
+        raise InputError(f"argument --{name}: a character of code 0 is in its value")
     words = [word.strip() for word in cell.split(";")]
     return to_words({name: words if value_type(FIELDS[f"--{name}"])[1] else cell})
 
 
 def read_recipe(path):
-    """The recipe in a settings.json or a picture, {"settings": {name: value}, "sha256": ..., ...}.
+    """The recipe in a settings.json or a picture: {"settings": {name: value}, "sha256": ..., ...}.
 
-    Raises InputError where there is none.
+    Raises InputError if there is none.
     """
     try:
         with open(path, "rb") as file:
@@ -166,7 +166,7 @@ def read_recipe(path):
     except OSError as error:
         raise InputError(f"argument --settings: {path}: cannot be read ({reason(error)})") from error
     try:
-        recipe = json.loads(pathlib.Path(path).read_text("utf-8-sig") if is_text else nst.files.read_comment(path))
+        recipe = json.loads(pathlib.Path(path).read_text("utf-8-sig") if is_text else read_comment(path))
         if not (recipe["settings"].keys() <= RECIPE and isinstance(recipe["sha256"], dict)):
             raise ValueError("unknown settings")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -176,8 +176,8 @@ def read_recipe(path):
     return recipe
 
 
-def read_settings(folder):
-    """The recipe in the settings.json that a run left in its folder; None where there is none."""
+def find_recipe(folder):
+    """The recipe in the settings.json that a run left in its folder, or None."""
     try:
         return read_recipe(folder / RECIPE_FILE)
     except InputError:

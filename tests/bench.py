@@ -29,8 +29,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-import nst.files  # noqa: E402
-import nst.weights  # noqa: E402
+import nst.network.weights  # noqa: E402
+import nst.pictures.resize  # noqa: E402
 import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
@@ -90,7 +90,7 @@ def gflop(width, height):
 
 def child_matmul():
     """The best rate of a product of two 4096 x 4096 matrices, in GFLOP/s."""
-    nst_main.import_run()
+    nst_main.start()
     import tensorflow as tf
 
     A = tf.random.stateless_normal((4096, 4096), (0, 0))
@@ -115,18 +115,16 @@ def child_step(way, width, height, steps):
 
 
 def our_iterations(C, S, way):
-    nst_main.import_run()
-    import nst.cost
-    import nst.descent
+    nst_main.start()
+    import nst.descent.sight
     import nst_utils
+    from nst.descent import optimizers
 
-    nst.cost.COMPILED_PIXELS = 0 if way == "winograd" else float("inf")
+    nst.descent.sight.COMPILED_PIXELS = 0 if way == "winograd" else float("inf")
     C, S = nst_utils.reshape_and_normalize_image(C), nst_utils.reshape_and_normalize_image(S)
     model = nst_utils.build_model(recipe.kernels(), ("conv4_2", *dict(nst_utils.STYLE_LAYERS)))
-    scale = nst.descent.Scale(
-        10**6, lambda _: C, lambda: nst.cost.Cost(model, C, [nst.cost.Style(S)], nst.cost.Terms(), 10**6)
-    )
-    return nst.descent.descend([scale], nst.descent.adam(2.0))
+    scale = optimizers.Scale(10**6, lambda _: C, lambda: recipe.cost(model, C, [S], evaluations=10**6))
+    return optimizers.descend([scale], optimizers.adam(2.0))
 
 
 def torch_iterations(C, S):
@@ -170,7 +168,7 @@ def torch_iterations(C, S):
 
 def child_load(path):
     """Seconds to load a weights file."""
-    nst_main.import_run()
+    nst_main.start()
     import nst_utils
 
     start = time.perf_counter()
@@ -225,7 +223,7 @@ def start(folder, _asked):
 def quality(folder, asked):
     """What each preset costs, whole processes, in steps of torch at the same size, and what the judge says of it."""
     with Image.open(asked.content) as image:
-        width, height = nst.files.size_with_long_side(image.size, asked.image_size)
+        width, height = nst.pictures.resize.size_with_long_side(image.size, asked.image_size)
     peer = child("step", "torch", width, height, 8)[0][0] if "torch" in ways() else None
     folder, rows = (asked.keep or folder).resolve(), []
     for style in asked.styles:
@@ -358,7 +356,7 @@ def relative(folder, asked):
 
 def vgg19_of_hed():
     """VGG-19 as hed's VGG-16 is one: the convolutions that it lacks let everything through."""
-    found = dict(nst.weights.load("hed"))
+    found = dict(nst.network.weights.load("hed"))
     for block, channels in (3, 256), (4, 512), (5, 512):
         kernel = np.zeros((3, 3, channels, channels), "float32")
         kernel[1, 1] = np.eye(channels)

@@ -19,13 +19,13 @@ import nst.settings  # noqa: E402
 import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
-MODULES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.py"), *ROOT.glob("nst/[!_]*.py")))
+MODULES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.py"), *ROOT.glob("nst/**/[!_]*.py")))
 
 
 def pytest_configure(config):
     """TensorFlow as the program sets it up, for all tests; not in the process that only hands them out."""
     if hasattr(config, "workerinput") or not config.option.numprocesses:
-        nst_main.import_run()
+        nst_main.start()
 
 
 def pytest_collection_modifyitems(items):
@@ -108,14 +108,14 @@ def pixels():
 def see(monkeypatch):
     """see(way): pictures are from here on seen as 'plain', 'winograd', 'windows' or 'windows, winograd'."""
 
-    import nst.cost
-    import nst.windows
+    import nst.descent.sight
+    import nst.network.windows
 
     def choose(way):
         whole, window = (1, 40_000) if "windows" in way else (10**9, 10**9)
-        monkeypatch.setattr(nst.windows, "WHOLE_PIXELS", whole)
-        monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", window)
-        monkeypatch.setattr(nst.cost, "COMPILED_PIXELS", 0 if "winograd" in way else float("inf"))
+        monkeypatch.setattr(nst.network.windows, "WHOLE_PIXELS", whole)
+        monkeypatch.setattr(nst.network.windows, "WINDOW_PIXELS", window)
+        monkeypatch.setattr(nst.descent.sight, "COMPILED_PIXELS", 0 if "winograd" in way else float("inf"))
 
     return choose
 

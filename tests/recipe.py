@@ -1,7 +1,7 @@
-"""Makes what the tests feed the program: VGG weight files in their published layouts, and pictures.
+"""Makes the inputs of the tests: VGG weight files in their published layouts, pictures, and costs of arrays.
 
-Everything is seeded. At full width, kernels(0), content() and style() are the inputs for which the
-figures in parity.json were printed by the original TensorFlow 1 program.
+Everything is seeded. At full width, kernels(), content() and style() are the inputs for which the original
+TensorFlow 1 program printed the figures in parity.json.
 """
 
 import h5py
@@ -133,3 +133,25 @@ def content(**size):
 
 def style(**size):
     return picture(2, **size)
+
+
+def cost(model, C, styles, regions=None, trust=None, start=None, evaluations=1, **settings):
+    """The Cost of C and of styles, mean-subtracted arrays (1, n_H, n_W, 3) or pairs (array, regions).
+
+    Layers can be given as pairs (layer, weight); with several styles the weight is a tuple. The rest are Settings.
+    """
+    from nst.descent.cost import Cost
+    from nst.pictures.masks import EVERYWHERE
+    from nst.pictures.originals import Picture
+    from nst.pictures.scene import Scene
+    from nst.settings import Settings
+
+    def layers(pairs):
+        return tuple(f"{name}:{','.join(map(str, np.ravel(weight)))}" for name, weight in pairs)
+
+    settings |= {name: layers(settings[name]) for name in ("content_layers", "style_layers") if name in settings}
+    pairs = [style if isinstance(style, tuple) else (style, None) for style in styles]
+    pictures = tuple(Picture(S, its or {EVERYWHERE: 1}) for S, its in pairs)
+    scene = Scene(Picture(C, regions or {EVERYWHERE: 1}), pictures, C if start is None else start, trust)
+    settings = Settings(style_image_filename=("style.png",) * len(styles), **settings)
+    return Cost(model, scene, settings, evaluations)

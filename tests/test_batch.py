@@ -13,12 +13,13 @@ import pytest
 import nst.files
 import nst.flags
 import nst.job
+import nst.network.weights
 import nst.run
 import nst.settings
-import nst.weights
 import nst_main
 import nst_utils
 from conftest import BATCH, ROOT, report
+from nst.errors import WriteError
 
 
 def left(folder):
@@ -64,15 +65,15 @@ def test_each_row_is_painted_as_by_a_command_of_its_own(batch, tmp_path):
 def test_the_network_is_loaded_once(batch, monkeypatch):
     built = []
     build_model = nst_utils.build_model
-    nst.run.load_vgg_model.cache_clear()
+    nst.run.load_model.cache_clear()
     monkeypatch.setattr(nst_utils, "build_model", lambda *words: built.append(1) or build_model(*words))
     assert batch(FOUR)[0] == 0
     assert len(built) == 1
 
 
 def test_random_weights_are_told_once(batch, tmp_path, monkeypatch):
-    monkeypatch.setattr(nst.weights, "FOLDER", tmp_path)
-    monkeypatch.setattr(nst.weights, "installed", lambda: None)
+    monkeypatch.setattr(nst.network.weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(nst.network.weights, "installed", lambda: None)
     text = "output_dir\noutput/first\noutput/second\noutput/third\n"
     flags = ("--weights", "", "--content_layers", "conv1_1", "--style_layers", "conv1_1", "--epochs", 1)
     told = nst.job.NO_WEIGHTS + "\n"
@@ -124,7 +125,7 @@ def test_a_report_that_cannot_be_written_loses_no_job(batch, tmp_path, monkeypat
 
     def refuse(path, text):
         if path.name == "batch.csv" and "content-style" in text:
-            raise nst.files.WriteError(f"{path}: cannot be written (full)")
+            raise WriteError(f"{path}: cannot be written (full)")
         write(path, text)
 
     monkeypatch.setattr(nst.files, "write_text", refuse)
@@ -174,8 +175,8 @@ Style.png,6,,
         "line 4: argument --normalize_gradients: must be true or false, not 'yes'",
         "line 5: it has more cells than the header",
         "line 6: argument --epochs: must be a whole number, at least 1 and at most 1000000000, not '0'",
-        "line 8: its folder output/style-style is line 7's too; give it an output_dir",
-        "line 9: its folder output/Style-style is line 7's too; give it an output_dir",
+        "line 8: its folder output/style-style is used by line 7; set another output_dir",
+        "line 9: its folder output/Style-style is used by line 7; set another output_dir",
     ]
     assert told.splitlines() == [f"nst_main.py: error: jobs.csv {fault}" for fault in expected]
 
@@ -183,9 +184,9 @@ Style.png,6,,
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("colour\nred\n", "jobs.csv: its header has 'colour', which is none of preset, content_image_filename, "),
-        ("beta,resume\n1,true\n", "jobs.csv: its header has 'resume', which is none of"),
-        ("beta,beta\n1,2\n", "jobs.csv: its header has 'beta' twice"),
+        ("colour\nred\n", "jobs.csv: column 'colour' is not a flag that a job can set; use one of preset, content_"),
+        ("beta,resume\n1,true\n", "jobs.csv: column 'resume' is not a flag that a job can set; use one of"),
+        ("beta,beta\n1,2\n", "jobs.csv: column 'beta' appears twice; remove one"),
         ("beta\n", "jobs.csv: no jobs; it needs a header of flags and a row for each job"),
         ("", "jobs.csv: no jobs"),
         ('beta\n"1\n', "jobs.csv: cannot be read (unexpected end of data)"),

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 import nst.job
-import nst.pictures
+import nst.network.weights
+import nst.pictures.originals
 import nst.settings
-import nst.weights
 import nst_main
 from conftest import MODULES, ROOT
 
@@ -63,14 +63,14 @@ def test_the_same_command_gives_the_same_bytes_from_any_folder(paint, paint_here
 def test_bare_names_are_looked_for_in_images_then_as_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "images" / "coffee.jpg", tmp_path / "mine.jpg")
-    assert nst.pictures.find_image("coffee.jpg") == ROOT / "images" / "coffee.jpg"
-    assert nst.pictures.find_image("mine.jpg").resolve() == tmp_path / "mine.jpg"
-    assert nst.pictures.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
+    assert nst.pictures.originals.find_image("coffee.jpg") == ROOT / "images" / "coffee.jpg"
+    assert nst.pictures.originals.find_image("mine.jpg").resolve() == tmp_path / "mine.jpg"
+    assert nst.pictures.originals.find_image("./coffee.jpg").resolve() == tmp_path / "coffee.jpg"
 
 
 def test_without_trained_weights_random_ones_are_told_in_two_lines(paint_here, tmp_path, monkeypatch):
-    monkeypatch.setattr(nst.weights, "FOLDER", tmp_path)
-    monkeypatch.setattr(nst.weights, "installed", lambda: None)
+    monkeypatch.setattr(nst.network.weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(nst.network.weights, "installed", lambda: None)
     status, printed, told = paint_here("--weights", "", "--epochs", 1)
     assert status == 0 and printed.startswith("Painting with VGG-19, weights: random, on ")
     first, second = told.splitlines()
@@ -152,7 +152,7 @@ MISTAKES = {
     "less than no scales": (["--scales", "-1"], "argument --scales: must be a whole number, at least 0"),
     "more epochs than scales": (
         ["--scales", "2", "--epochs", "9", "5", "2"],
-        "argument --epochs: 3 numbers for 2 of --scales; give one for each scale at the most, or --scales 0",
+        "argument --epochs: 3 numbers for 2 of --scales; give at most one for each scale, or --scales 0",
     ),
     "epochs without scales": (["--epochs", "9", "5"], "argument --epochs: 2 numbers for 1 of --scales;"),
     "more epochs than scales in a preset": (
@@ -215,17 +215,17 @@ MISTAKES = {
     ),
     "a layer twice": (
         ["--style_layers", "conv1_1", "conv1_1:2"],
-        "argument --style_layers: conv1_1 is there twice; give it once, with its weight",
+        "argument --style_layers: conv1_1 is given twice; give it once, with its weight",
     ),
     "no pooling": (["--pooling", "min"], "argument --pooling: invalid choice: 'min' (choose from"),
     "tv_weight below 0": (["--tv_weight", "-1"], "argument --tv_weight: must be a number, at least 0"),
     "two starts": (
         ["--init", "style", "--init_image", "coffee.jpg"],
-        "arguments --init_image and --init style: there is one start; leave one of them out",
+        "arguments --init_image and --init style: a run has one start; leave one of them out",
     ),
     "noise without noise": (
         ["--init", "content", "--noise_ratio", "0.3"],
-        "argument --noise_ratio: is for --init noise alone",
+        "argument --noise_ratio: is only for --init noise",
     ),
     "no such start": (["--init_image", "no.jpg"], "no.jpg: cannot be read"),
     "nothing to paint": (
@@ -242,14 +242,14 @@ MISTAKES = {
     ),
     "adam's step for lbfgs": (
         ["--optimizer", "lbfgs", "--learning_rate", "5"],
-        "argument --learning_rate: is for --optimizer adam alone",
+        "argument --learning_rate: is only for --optimizer adam",
     ),
     "no gradient for lbfgs": (
         ["--optimizer", "lbfgs", "--normalize_gradients"],
-        "argument --normalize_gradients: is for --optimizer adam alone",
+        "argument --normalize_gradients: is only for --optimizer adam",
     ),
     "a flag for a value": (["--output_dir", "--resume"], "argument --output_dir: expected one argument"),
-    "no folder": (["--output_dir", ""], "argument --output_dir: it names no folder"),
+    "no folder": (["--output_dir", ""], "argument --output_dir: give the name of a folder"),
     "a name too long": (["--content_image_filename", "a" * 300], "cannot be read (File name too long)"),
     "neither true nor false": (["--resume=yes"], "argument --resume: must be true or false, not 'yes'"),
     "foreign checkpoint": (["--resume"], "checkpoint.npz: not a checkpoint of this program"),
@@ -258,7 +258,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("flags, told", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_told_in_one_line_before_any_work(paint_here, tmp_path, monkeypatch, flags, told):
-    monkeypatch.delattr(nst_main, "import_run")  # the door that TensorFlow comes through
+    monkeypatch.delattr(nst_main, "start")  # which starts TensorFlow
     (tmp_path / "notes.txt").write_text("not a picture")
     Image.new("RGB", (66000, 1)).save(tmp_path / "long.png")
     Image.new("L", (40, 30)).save(tmp_path / "dark.png")

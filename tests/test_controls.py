@@ -5,14 +5,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import nst.flags
+import nst.network.weights
+import nst.network.windows
 import nst.run
-import nst.settings
-import nst.weights
-import nst.windows
 import nst_utils
 import recipe
-from nst.cost import Cost, Style, Terms
+from nst.settings import Settings
 
 HEIGHT, WIDTH = 150, 280  # small, and yet two windows where a test wants them
 
@@ -41,11 +39,11 @@ def model(inputs):
 
 @pytest.fixture
 def evaluate(model):
-    """evaluate(styles, terms, regions): the costs of G and their gradient, in numpy."""
+    """evaluate(styles, regions, **settings): the costs of G and their gradient, in numpy."""
 
-    def run(styles, terms=Terms(), regions=None, of=G):  # noqa: B008
-        cost = Cost(model, C, styles, terms, epochs=1, regions=regions)
-        assert (len(cost.octaves[0].windows) > 1) == (nst.windows.WHOLE_PIXELS < HEIGHT * WIDTH)
+    def run(styles, regions=None, of=G, **settings):
+        cost = recipe.cost(model, C, styles, regions, **settings)
+        assert cost.octaves[0][0].is_whole == (nst.network.windows.WHOLE_PIXELS >= HEIGHT * WIDTH)
         costs, gradient = cost(tf.constant(of))
         return {name: float(cost) for name, cost in costs.items()}, np.asarray(gradient)
 
@@ -62,72 +60,70 @@ def same(one, other, rtol=1e-5):
 
 
 def test_a_style_of_weight_0_does_not_count(evaluate):
-    same(evaluate([Style(A, 1), Style(B, 0)]), evaluate([Style(A)]))
+    same(evaluate([A, B], style_weights=(1, 0)), evaluate([A]))
 
 
 def test_two_equal_styles_are_one(evaluate):
-    same(evaluate([Style(A, 0.3), Style(A, 0.7)]), evaluate([Style(A)]))
+    same(evaluate([A, A], style_weights=(0.3, 0.7)), evaluate([A]))
 
 
 def test_style_costs_add_up_by_weight(evaluate):
-    a, b, both = evaluate([Style(A)]), evaluate([Style(B)]), evaluate([Style(A, 0.25), Style(B, 0.75)])
+    a, b, both = evaluate([A]), evaluate([B]), evaluate([A, B], style_weights=(0.25, 0.75))
     assert a[0]["style"] != pytest.approx(b[0]["style"], rel=0.05)
     assert both[0]["style"] == pytest.approx(0.25 * a[0]["style"] + 0.75 * b[0]["style"], rel=1e-5)
 
 
 def test_any_number_of_styles_takes_one_pass_forward_and_one_back(model):
     def convolutions(styles):
-        (cost,) = Cost(model, C, styles, Terms(), epochs=1).octaves
-        words = tf.constant(G), cost.a_C, cost.guides, cost.styles, cost.weights, False
-        graph = cost.view.evaluate.get_concrete_function(*words).graph
+        ((sight, terms),) = recipe.cost(model, C, styles).octaves
+        graph = sight.view.evaluate.get_concrete_function(tf.constant(G), terms, False).graph
         types = [operation.type for operation in graph.get_operations()]
         return types.count("Conv2D"), types.count("Conv2DBackpropInput")
 
-    assert convolutions([Style(A)]) == convolutions([Style(A), Style(B), Style(C)]) == (13, 13)
+    assert convolutions([A]) == convolutions([A, B, C]) == (13, 13)
 
 
-def test_style_weights_are_normalized_and_equal_by_default(evaluate, prepared, inputs):
-    same(evaluate([Style(A, 3), Style(B, 1)]), evaluate([Style(A, 0.75), Style(B, 0.25)]))
-    styles = str(inputs / "style.png"), str(inputs / "content.png")
-    assert prepared(style_image_filename=styles).style_weights == (1, 1)
-    assert prepared(style_image_filename=styles, style_weights=(3, 1)).style_weights == (3, 1)
+def test_style_weights_are_normalized_and_equal_by_default(evaluate):
+    same(evaluate([A, B], style_weights=(3, 1)), evaluate([A, B], style_weights=(0.75, 0.25)))
+    same(evaluate([A, B]), evaluate([A, B], style_weights=(2, 2)))
 
 
 def test_a_region_of_one_style_has_it_at_full_strength(evaluate):
     both = {**everywhere(0), **everywhere(255)}
     for weight in 0.5, 3:
-        two = [Style(A, 0.5, everywhere(0)), Style(A, weight, everywhere(255))]
-        same(evaluate(two, regions=regions_of(halves)), evaluate([Style(A, 1, both)], regions=regions_of(halves)))
+        two = [(A, everywhere(0)), (A, everywhere(255))]
+        one = evaluate([(A, both)], regions_of(halves))
+        same(evaluate(two, regions_of(halves), style_weights=(0.5, weight)), one)
 
 
-@pytest.mark.parametrize("scale, size", [(1.0, (40, 31)), (0.5, (20, 16)), (2.5, (100, 78))])
+@pytest.mark.parametrize("scale, size", [(1.0, (31, 40)), (0.5, (16, 20)), (2.5, (78, 100))])
 def test_style_scale_is_of_the_contents_long_side(prepared, scale, size):
-    assert prepared(style_scale=(scale,)).styles[0].image.size == size
+    assert prepared(style_scale=(scale,)).scene.styles[0].size == size
 
 
 def test_each_style_can_have_a_scale_and_layer_weights_of_its_own(prepared, evaluate, inputs):
     names = tuple(str(inputs / name) for name in ("style.png", "content.png"))
     layers = ("conv1_1:1,0", "conv4_1:0,2", "conv2_1:3")
     job = prepared(style_image_filename=names, style_scale=(1.0, 0.5), style_layers=layers)
-    assert [style.image.width for style in job.styles] == [40, 20]
-    first, second = job.style_layers
+    assert [style.size[1] for style in job.scene.styles] == [40, 20]
+    first, second = job.settings.style_layer_weights
     assert first == (("conv1_1", 1), ("conv4_1", 0), ("conv2_1", 3))
     assert second == (("conv1_1", 0), ("conv4_1", 2), ("conv2_1", 3))
-    terms = Terms(style_layers=nst.run.mean_weights(job.style_layers))
-    both = evaluate([Style(A, 1, None, first), Style(B, 3, None, second)], terms)[0]["style"]
-    alone = [evaluate([Style(S)], Terms(style_layers=own))[0]["style"] for S, own in ((A, first), (B, second))]
+    pairs = [(name, (weight, other)) for (name, weight), (_, other) in zip(first, second, strict=True)]
+    both = evaluate([A, B], style_layers=pairs, style_weights=(1, 3))[0]["style"]
+    alone = [evaluate([S], style_layers=own)[0]["style"] for S, own in ((A, first), (B, second))]
     assert both == pytest.approx(alone[0] / 4 + alone[1] * 3 / 4, rel=1e-5)
 
 
 @pytest.mark.parametrize("octaves", [1, 2])
 def test_the_costs_of_layers_add_up_to_those_that_they_are_of(evaluate, octaves):
-    styles = [Style(A, 1), Style(B, 2)]
-    terms = Terms(content_layers=(("conv2_2", 0.5), ("conv4_2", 1)), style_octaves=octaves)
-    plain, gradient = evaluate(styles, terms)
-    apart, same_gradient = evaluate(styles, terms._replace(layer_costs=True))
+    content_layers = ("conv2_2", 0.5), ("conv4_2", 1)
+    settings = {"style_weights": (1, 2), "content_layers": content_layers, "style_octaves": octaves}
+    plain, gradient = evaluate([A, B], **settings)
+    apart, same_gradient = evaluate([A, B], **settings, layer_costs=True)
     np.testing.assert_array_equal(gradient, same_gradient)
     assert {name: apart[name] for name in plain} == plain
-    for cost, layers in ("content", terms.content_layers), ("style", terms.style_layers):
+    for cost, layers in ("content", content_layers), ("style", nst_utils.STYLE_LAYERS):
         parts = [apart[f"{cost}_{name}"] for name, _ in layers]
         assert min(parts) > 0 and sum(parts) == pytest.approx(plain[cost], rel=1e-5)
 
@@ -155,24 +151,25 @@ def test_weights_that_are_scaled_together_change_nothing(paint_here, tmp_path, p
 
 def test_layer_weights_scale_linearly(evaluate):
     def style_cost(*layers):
-        return evaluate([Style(A)], Terms(style_layers=layers))[0]["style"]
+        return evaluate([A], style_layers=layers)[0]["style"]
 
     def content_cost(*layers):
-        return evaluate([Style(A)], Terms(content_layers=layers))[0]["content"]
+        return evaluate([A], content_layers=layers)[0]["content"]
 
     for cost, one, other in (style_cost, "conv1_1", "conv4_1"), (content_cost, "conv2_2", "conv4_2"):
         alone = cost((one, 1)), cost((other, 1))
         assert cost((one, 0.5), (other, 3)) == pytest.approx(0.5 * alone[0] + 3 * alone[1], rel=1e-5)
 
 
-def test_the_default_layers_are_the_papers(prepared):
-    assert prepared().style_layers == [nst_utils.STYLE_LAYERS]
-    assert prepared().content_layers == ((nst_utils.CONTENT_LAYER, 1),)
-    assert prepared(style_layers=("conv1_2", "conv3_4:0.3")).style_layers == [(("conv1_2", 0.5), ("conv3_4", 0.3))]
+def test_the_default_layers_are_the_papers():
+    assert Settings().style_layer_weights == [nst_utils.STYLE_LAYERS]
+    assert Settings().content_layer_weights == ((nst_utils.CONTENT_LAYER, 1),)
+    mixed = Settings(style_layers=("conv1_2", "conv3_4:0.3"))
+    assert mixed.style_layer_weights == [(("conv1_2", 0.5), ("conv3_4", 0.3))]
 
 
 def test_max_pooling_takes_the_maximum(inputs):
-    weights = nst.weights.read(inputs / "thin.mat")
+    weights = nst.network.weights.read(inputs / "thin.mat")
     image = picture(1, 15, 20)
     seen = nst_utils.build_model(weights, ("conv1_2", "conv2_1"), pooling="max")(image)
     kernel, bias = weights["conv2_1"]
@@ -183,27 +180,24 @@ def test_max_pooling_takes_the_maximum(inputs):
 @pytest.mark.parametrize("layer", ["conv1_1", "conv3_1"])
 def test_a_normalized_gradient_has_the_norm_of_its_weight(model, evaluate, layer):
     """One style layer alone: the picture's gradient is that of the plain cost, over the L1 norm in the layer."""
-    terms = Terms(alpha=0, beta=40, style_layers=((layer, 0.5),))
-    _, plain = evaluate([Style(A)], terms)
-    a_G, a_S = tf.constant(model(G)[layer]), model(A)[layer]
+    settings = {"alpha": 0, "beta": 40, "style_layers": ((layer, 0.5),)}
+    _, plain = evaluate([A], **settings)
+    a_G, G_S = tf.constant(model(G)[layer]), nst_utils.gram_per_position(model(A)[layer])
     with tf.GradientTape() as tape:
         tape.watch(a_G)
-        J = 40 * 0.5 * nst_utils.compute_layer_style_cost(a_S, a_G)
+        J = 40 * 0.5 * nst_utils.compute_layer_style_cost(G_S, nst_utils.gram_per_position(a_G))
     norm = np.abs(tape.gradient(J, a_G)).sum()
-    _, normalized = evaluate([Style(A)], terms._replace(normalize_gradients=True))
+    _, normalized = evaluate([A], **settings, normalize_gradients=True)
     np.testing.assert_allclose(normalized, plain * (40 * 0.5 / norm), atol=1e-5 * np.abs(normalized).max())
 
 
 def test_normalized_gradients_of_layers_add_up(evaluate):
-    terms = Terms(
-        content_layers=(("conv2_2", 0.5), ("conv4_2", 2)),
-        style_layers=(("conv2_1", 1), ("conv4_2", 0.3)),
-        normalize_gradients=True,
-    )
-    parts = [terms._replace(beta=0, content_layers=(layer,)) for layer in terms.content_layers]
-    parts += [terms._replace(alpha=0, style_layers=(layer,)) for layer in terms.style_layers]
-    together = evaluate([Style(A)], terms)[1]
-    apart = sum(evaluate([Style(A)], part)[1] for part in parts)
+    content_layers, style_layers = (("conv2_2", 0.5), ("conv4_2", 2)), (("conv2_1", 1), ("conv4_2", 0.3))
+    settings = {"content_layers": content_layers, "style_layers": style_layers, "normalize_gradients": True}
+    parts = [{"beta": 0, "content_layers": (layer,)} for layer in content_layers]
+    parts += [{"alpha": 0, "style_layers": (layer,)} for layer in style_layers]
+    together = evaluate([A], **settings)[1]
+    apart = sum(evaluate([A], **{**settings, **part})[1] for part in parts)
     np.testing.assert_allclose(apart, together, atol=1e-5 * np.abs(together).max())
 
 
@@ -213,15 +207,14 @@ def test_normalized_gradients_of_layers_add_up(evaluate):
 @pytest.mark.parametrize("way", ["plain", "windows"])
 def test_masks_of_one_region_are_no_mask(evaluate, see, way):
     see(way)
-    same(evaluate([Style(A, 1, everywhere(7))], regions=everywhere(7)), evaluate([Style(A)]))
+    same(evaluate([(A, everywhere(7))], everywhere(7)), evaluate([A]))
 
 
 def test_regions_are_compared_each_to_its_own(model, evaluate):
     """In conv1_1, whose guides are the masks themselves: each region's Gram matrix by hand, its cost by its area."""
-    terms = Terms(style_layers=(("conv1_1", 1),))
     style_regions = halves.T[:HEIGHT, :HEIGHT].copy()
     S = picture(5, HEIGHT, HEIGHT)
-    costs, _ = evaluate([Style(S, 1, regions_of(style_regions))], terms, regions_of(halves))
+    costs, _ = evaluate([(S, regions_of(style_regions))], regions_of(halves), style_layers=(("conv1_1", 1),))
     expected = 0
     for region in (0, 255):
         grams = []
@@ -236,15 +229,15 @@ def test_regions_are_compared_each_to_its_own(model, evaluate):
 def test_a_style_in_one_region_leaves_the_other_alone(evaluate):
     """Two styles, each in a region of its own, and all the weight on the left one."""
     left, right, both = everywhere(0), everywhere(255), regions_of(halves)
-    terms = Terms(alpha=0, style_layers=(("conv1_1", 1),))  # a layer that sees one pixel around
-    styles = [Style(A, 1, left), Style(B, 0, right)]
-    costs, gradient = evaluate(styles, terms, both)
+    settings = {"alpha": 0, "style_layers": (("conv1_1", 1),)}  # a layer that sees one pixel around
+    styles = [(A, left), (B, right)]
+    costs, gradient = evaluate(styles, both, **settings, style_weights=(1, 0))
     assert costs["style"] > 0 and np.abs(gradient[:, :, :80]).max() > 0
     assert not gradient[:, :, 81:].any()
     other = G.copy()
     other[:, :, 81:] = C[:, :, 81:]
-    assert evaluate(styles, terms, both, of=other)[0]["style"] == costs["style"]
-    assert evaluate([Style(A, 0, left), Style(B, 0, right)], terms, both)[0]["style"] == 0
+    assert evaluate(styles, both, other, **settings, style_weights=(1, 0))[0]["style"] == costs["style"]
+    assert evaluate(styles, both, **settings, style_weights=(0, 0))[0]["style"] == 0
 
 
 def test_guides_shrink_with_the_layers_and_have_unit_length():
@@ -261,12 +254,12 @@ def test_guides_shrink_with_the_layers_and_have_unit_length():
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_windows_and_whole_agree_with_every_control(evaluate, see, normalize):
-    styles = [Style(A, 0.6, regions_of(halves)), Style(B, 0.4, everywhere(0))]
-    terms = Terms(3, 50, (("conv2_2", 0.5), ("conv4_2", 1)), (("conv2_1", 1), ("conv4_2", 2)), 0.1, normalize)
-    results = []
+    layers = {"content_layers": (("conv2_2", 0.5), ("conv4_2", 1)), "style_layers": (("conv2_1", 1), ("conv4_2", 2))}
+    settings = {"alpha": 3, "beta": 50, "tv_weight": 0.1, "normalize_gradients": normalize, **layers}
+    styles, results = [(A, regions_of(halves)), (B, everywhere(0))], []
     for way in ("plain", "windows"):
         see(way)
-        results.append(evaluate(styles, terms, regions_of(halves)))
+        results.append(evaluate(styles, regions_of(halves), **settings, style_weights=(0.6, 0.4)))
     same(*results)
 
 
@@ -281,7 +274,7 @@ def test_total_variation_of_a_constant_is_0_and_of_a_ramp_its_square():
 
 
 def test_total_variation_joins_the_cost_and_its_gradient(evaluate):
-    (without, gradient), (with_it, both) = evaluate([Style(A)]), evaluate([Style(A)], Terms(tv_weight=2.5))
+    (without, gradient), (with_it, both) = evaluate([A]), evaluate([A], tv_weight=2.5)
     assert list(with_it) == [*without, "tv"]
     assert with_it["tv"] == pytest.approx(float(nst_utils.total_variation(tf.constant(G))), rel=1e-5)
     assert with_it["total"] == pytest.approx(without["total"] + 2.5 * with_it["tv"], rel=1e-6)
@@ -301,7 +294,7 @@ def test_a_run_with_total_variation_tells_its_cost(paint_here, tmp_path):
 
 
 def start(job):
-    return nst.run.make_scale(1, 1, job, model=None, pause=None).start(None)
+    return nst.run.make_scale(job.scene, 1, 1, job.settings, model=None, pause=None).start(None)
 
 
 def test_init_says_where_the_picture_starts(prepared, inputs, tmp_path):

@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-import nst.cost
-import nst.weights
+import nst.network.weights
 import nst_utils
 import recipe
 
@@ -26,9 +25,14 @@ def test_content_cost_is_the_courses(seeded_pair):
     assert float(nst_utils.compute_content_cost(*seeded_pair)) == pytest.approx(7.0568767, abs=5e-4)
 
 
+def layer_style_cost(a_S, a_G):
+    """The cost of two activations, from their Gram matrices as a run compares them."""
+    return float(nst_utils.compute_layer_style_cost(*map(nst_utils.gram_per_position, (a_S, a_G))))
+
+
 def test_layer_style_cost_is_the_courses(seeded_pair):
     a_S, a_G = (a[0] for a in seeded_pair)
-    cost = float(nst_utils.compute_layer_style_cost(a_S, a_G))
+    cost = layer_style_cost(a_S, a_G)
     assert cost == pytest.approx(14.01649, rel=2e-4)
     F_S, F_G = (a.numpy().reshape(16, 3).astype(float) for a in (a_S, a_G))
     assert cost == pytest.approx(((F_S.T @ F_S - F_G.T @ F_G) ** 2).sum() / (4 * 3**2 * 16**2), abs=5e-4)
@@ -52,14 +56,13 @@ def test_layer_style_cost_is_the_formula_where_sizes_agree():
     a_S, a_G = np.random.default_rng(0).normal(size=(2, 1, 5, 7, 4)).astype("float32")
     G_S, G_G = (a.reshape(35, 4).T @ a.reshape(35, 4) for a in (a_S, a_G))
     formula = ((G_S - G_G) ** 2).sum() / (4 * 4**2 * 35**2)
-    assert float(nst_utils.compute_layer_style_cost(a_S, a_G)) == pytest.approx(formula, rel=1e-5)
+    assert layer_style_cost(a_S, a_G) == pytest.approx(formula, rel=1e-5)
 
 
 def test_a_style_laid_out_twice_costs_as_much_as_once():
     a_S, a_G = np.random.default_rng(0).normal(size=(2, 1, 5, 7, 4)).astype("float32")
     twice = np.concatenate([a_S, a_S], axis=1)
-    once = float(nst_utils.compute_layer_style_cost(a_S, a_G))
-    assert float(nst_utils.compute_layer_style_cost(twice, a_G)) == pytest.approx(once, rel=1e-5)
+    assert layer_style_cost(twice, a_G) == pytest.approx(layer_style_cost(a_S, a_G), rel=1e-5)
 
 
 def test_style_cost_is_the_weighted_sum_of_its_layers():
@@ -90,7 +93,7 @@ def pool(a):
 def activations(weights, picture):
     """{layer: (n_H, n_W, n_C)} by scipy.ndimage's correlation, channel by channel."""
     a, out = picture.astype(float), {}
-    for name in nst.weights.VGG19.convolutions[:13]:
+    for name in nst.network.weights.VGG19.convolutions[:13]:
         if name.endswith("_1") and name != "conv1_1":
             a = pool(a)
         kernel, bias = weights[name]
@@ -125,7 +128,7 @@ def small():
         for seed, height, width in ((1, 10, 13), (2, 12, 11), (3, 10, 13))
     )
     model = nst_utils.build_model(weights, ("conv4_2", *dict(nst_utils.STYLE_LAYERS)))
-    costs, gradient = nst.cost.Cost(model, C, [nst.cost.Style(S)], nst.cost.Terms(), epochs=1)(tf.constant(G))
+    costs, gradient = recipe.cost(model, C, [S])(tf.constant(G))
     return weights, (C[0], S[0], G[0]), [float(cost) for cost in costs.values()], gradient.numpy()[0]
 
 

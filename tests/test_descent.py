@@ -5,30 +5,29 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import nst.cost
-import nst.descent
 import nst_utils
 import recipe
+from nst.descent import optimizers
 
 
 @pytest.fixture(scope="module")
 def picture_and_cost(thin_model):
     """The start C of a descent, and the cost of it on the thin network."""
     C, S = (nst_utils.reshape_and_normalize_image(recipe.picture(seed, 30, 40)) for seed in (1, 2))
-    return C, nst.cost.Cost(thin_model, C, [nst.cost.Style(S)], nst.cost.Terms(), epochs=1)
+    return C, recipe.cost(thin_model, C, [S])
 
 
 def run(picture_and_cost, optimizer, epochs, state=None):
     start, cost = picture_and_cost
-    return list(nst.descent.descend([nst.descent.Scale(epochs, lambda _: start, lambda: cost)], optimizer, state))
+    return list(optimizers.descend([optimizers.Scale(epochs, lambda _: start, lambda: cost)], optimizer, state))
 
 
 def bounded():
-    return nst.descent.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
+    return optimizers.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
 
 
 def test_lbfgs_needs_fewer_epochs_than_adam(picture_and_cost):
-    adam = run(picture_and_cost, nst.descent.adam(2.0), 40)
+    adam = run(picture_and_cost, optimizers.adam(2.0), 40)
     lbfgs = run(picture_and_cost, bounded(), 20)
     assert [iterate.iteration for iterate in lbfgs] == list(range(20))
     assert lbfgs[-1].costs["total"] < adam[-1].costs["total"]
@@ -47,7 +46,7 @@ def test_lbfgs_never_yields_a_worse_picture_and_its_costs_are_the_pictures(pictu
     assert totals == sorted(totals, reverse=True) and totals[-1] < totals[0]
 
 
-@pytest.mark.parametrize("optimizer", [nst.descent.adam(2.0), bounded()], ids=["adam", "lbfgs"])
+@pytest.mark.parametrize("optimizer", [optimizers.adam(2.0), bounded()], ids=["adam", "lbfgs"])
 def test_an_epoch_is_one_evaluation_and_one_for_the_start(picture_and_cost, optimizer):
     start, cost = picture_and_cost
     calls = []
@@ -80,12 +79,12 @@ def test_what_fails_within_scipy_is_raised_and_does_not_hang(picture_and_cost, m
     def fails(*_, **__):
         raise RuntimeError("scipy's own")
 
-    monkeypatch.setattr(nst.descent.scipy.optimize, "minimize", fails)
+    monkeypatch.setattr(optimizers.scipy.optimize, "minimize", fails)
     with pytest.raises(RuntimeError, match="scipy's own"):
         run(picture_and_cost, bounded(), 3)
 
 
-@pytest.mark.parametrize("optimizer", [nst.descent.adam(2.0), bounded()], ids=["adam", "lbfgs"])
+@pytest.mark.parametrize("optimizer", [optimizers.adam(2.0), bounded()], ids=["adam", "lbfgs"])
 def test_a_cost_that_is_not_finite_ends_with_the_last_good_picture(picture_and_cost, optimizer):
     start, cost = picture_and_cost
     seen = []
@@ -95,7 +94,7 @@ def test_a_cost_that_is_not_finite_ends_with_the_last_good_picture(picture_and_c
         seen.append(picture.numpy())
         return ({**costs, "total": costs["total"] * np.inf} if len(seen) == 4 else costs), gradient
 
-    with pytest.raises(nst.descent.Diverged) as error:
+    with pytest.raises(optimizers.Diverged) as error:
         run((start, breaks), optimizer, 10)
     assert error.value.iteration == 2
     assert any(np.array_equal(np.asarray(error.value.picture), picture) for picture in seen[:3])
@@ -145,17 +144,17 @@ def test_a_descent_stopped_in_any_scale_goes_on_to_the_same_pictures(thin_model,
     def scale(k, epochs):
         C, S = (nst_utils.reshape_and_normalize_image(recipe.picture(seed, 12 * 2**k, 16 * 2**k)) for seed in (1, 2))
         start = lambda coarser: C if coarser is None else nst_utils.generate_finer_image(coarser, C)  # noqa: E731
-        cost = nst.cost.Cost(thin_model, C, [nst.cost.Style(S)], nst.cost.Terms(), epochs)
-        return nst.descent.Scale(epochs, start, lambda: cost)
+        cost = recipe.cost(thin_model, C, [S], evaluations=epochs)
+        return optimizers.Scale(epochs, start, lambda: cost)
 
     scales = [scale(0, 8), scale(1, 4), scale(2, 2)]
-    whole = [(i.iteration, i.costs["total"]) for i in nst.descent.descend(scales, nst.descent.adam(2.0))]
+    whole = [(i.iteration, i.costs["total"]) for i in optimizers.descend(scales, optimizers.adam(2.0))]
     assert [iteration for iteration, _ in whole] == list(range(14))
-    for iterate in nst.descent.descend(scales, nst.descent.adam(2.0)):
+    for iterate in optimizers.descend(scales, optimizers.adam(2.0)):
         if iterate.iteration == stop_after:
             state = iterate.state()
             break
-    rest = [(i.iteration, i.costs["total"]) for i in nst.descent.descend(scales, nst.descent.adam(2.0), state)]
+    rest = [(i.iteration, i.costs["total"]) for i in optimizers.descend(scales, optimizers.adam(2.0), state)]
     assert rest == whole[stop_after + 1 :]
 
 

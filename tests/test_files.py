@@ -14,7 +14,10 @@ import tifffile
 from PIL import Image, ImageCms
 
 import nst.files
+import nst.pictures.decode
+import nst.pictures.encode
 import recipe
+from nst.errors import InputError, WriteError
 
 BASE = recipe.content(height=24, width=32)  # what a viewer shows of the pictures below, unless they say otherwise
 RGB = Image.fromarray(BASE)
@@ -176,7 +179,7 @@ PICTURES = {
 def test_what_a_viewer_shows_is_what_is_read(tmp_path, name):
     make, shown, tolerance = PICTURES[name]
     make(tmp_path / name)
-    image = nst.files.read_image(tmp_path / name)
+    image = nst.pictures.decode.read_image(tmp_path / name)
     assert image.mode == "RGB"
     difference = np.abs(np.asarray(image, float) - shown)
     assert difference.max() <= tolerance and difference.mean() <= max(0.5, tolerance / 8)
@@ -202,8 +205,8 @@ def test_the_odd_pictures_are_what_their_names_say(tmp_path):
 
 def test_a_picture_over_pillows_limit_is_refused_with_the_limit(tmp_path):
     Image.new("1", (10000, 9000)).save(tmp_path / "huge.png")
-    with pytest.raises(nst.files.InputError, match=r"huge\.png: over 89,478,485 pixels"):
-        nst.files.read_image(tmp_path / "huge.png")
+    with pytest.raises(InputError, match=r"huge\.png: over 89,478,485 pixels"):
+        nst.pictures.decode.read_image(tmp_path / "huge.png")
 
 
 def cut(suffix, share=0.6, **options):
@@ -230,18 +233,18 @@ NO_PICTURES = {
 def test_what_is_no_picture_is_told_in_one_line(tmp_path, name):
     data, told = NO_PICTURES[name]
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(nst.files.InputError, match=told) as error:
-        nst.files.read_image(tmp_path / name)
+    with pytest.raises(InputError, match=told) as error:
+        nst.pictures.decode.read_image(tmp_path / name)
     assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
 
 
 def test_missing_files_and_folders_are_told(tmp_path):
-    with pytest.raises(nst.files.InputError, match=r"no\.png: cannot be read \(No such file or directory\)"):
-        nst.files.read_image(tmp_path / "no.png")
-    with pytest.raises(nst.files.InputError, match=r"cannot be read \(Is a directory\)"):
-        nst.files.read_image(tmp_path)
-    with pytest.raises(nst.files.InputError, match=r"cannot be read \(File name too long\)"):
-        nst.files.read_image(tmp_path / ("x" * 5000))
+    with pytest.raises(InputError, match=r"no\.png: cannot be read \(No such file or directory\)"):
+        nst.pictures.decode.read_image(tmp_path / "no.png")
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        nst.pictures.decode.read_image(tmp_path)
+    with pytest.raises(InputError, match=r"cannot be read \(File name too long\)"):
+        nst.pictures.decode.read_image(tmp_path / ("x" * 5000))
 
 
 @pytest.fixture
@@ -261,10 +264,10 @@ def test_files_and_folders_without_permission_are_told(tmp_path, request):
     (tmp_path / "secret.png").chmod(0)
     tmp_path.chmod(0o500)
     request.getfixturevalue("nobody")
-    with pytest.raises(nst.files.InputError, match=r"secret\.png: cannot be read \(Permission denied\)"):
-        nst.files.read_image(tmp_path / "secret.png")
+    with pytest.raises(InputError, match=r"secret\.png: cannot be read \(Permission denied\)"):
+        nst.pictures.decode.read_image(tmp_path / "secret.png")
     told = r"out: not a folder that can be written in \(Permission denied\)"
-    with pytest.raises(nst.files.InputError, match=told), nst.files.claimed(tmp_path / "out"):
+    with pytest.raises(InputError, match=told), nst.files.claimed(tmp_path / "out"):
         pass
 
 
@@ -273,8 +276,8 @@ def test_files_and_folders_without_permission_are_told(tmp_path, request):
 
 @pytest.mark.parametrize("name, lost", [("picture.png", 0), ("picture.jpg", 25)])
 def test_pictures_are_written_whole(tmp_path, name, lost):
-    nst.files.write_image(tmp_path / name, BASE)
-    assert np.abs(np.asarray(nst.files.read_image(tmp_path / name), int) - BASE).mean() <= lost
+    nst.pictures.encode.write_image(tmp_path / name, BASE)
+    assert np.abs(np.asarray(nst.pictures.decode.read_image(tmp_path / name), int) - BASE).mean() <= lost
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -282,10 +285,10 @@ def test_pictures_are_written_whole(tmp_path, name, lost):
 def test_colours_are_written_at_full_resolution_and_with_what_is_to_be_told(tmp_path, suffix):
     stripes, path = np.zeros((30, 40, 3), "uint8"), tmp_path / f"stripes.{suffix}"
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 255
-    nst.files.write_image(path, stripes, "a comment", dpi=300)
-    error = np.abs(np.asarray(nst.files.read_image(path), int) - stripes)
+    nst.pictures.encode.write_image(path, stripes, "a comment", dpi=300)
+    error = np.abs(np.asarray(nst.pictures.decode.read_image(path), int) - stripes)
     assert error.mean() < 4 if suffix == "jpg" else not error.any()
-    assert nst.files.read_comment(path) == "a comment"
+    assert nst.pictures.encode.read_comment(path) == "a comment"
     with Image.open(path) as image:
         if suffix == "webp":
             assert [image.getexif()[tag] for tag in (282, 283, 296)] == [300, 300, 2]
@@ -297,17 +300,17 @@ def test_what_is_read_is_bounded_and_the_bound_can_be_raised(tmp_path):
     Image.new("RGB", (50, 20)).save(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((50, 20, 3), "float32"), photometric="rgb")
     for name in "a.png", "a.tif":
-        with pytest.raises(nst.files.InputError, match=r"over 999 pixels, the most that is read; shrink it, or raise"):
-            nst.files.read_image(tmp_path / name, 999)
-        assert nst.files.read_image(tmp_path / name, 1000).width in (50, 20)
-    assert Image.MAX_IMAGE_PIXELS == nst.files.MOST_PIXELS
+        with pytest.raises(InputError, match=r"over 999 pixels, the most that is read; shrink it, or raise"):
+            nst.pictures.decode.read_image(tmp_path / name, 999)
+        assert nst.pictures.decode.read_image(tmp_path / name, 1000).width in (50, 20)
+    assert Image.MAX_IMAGE_PIXELS == nst.pictures.decode.MOST_PIXELS
 
 
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_what_was_there(tmp_path, failure):
     path = tmp_path / "costs.csv"
     path.write_text("old")
-    with pytest.raises((nst.files.WriteError, KeyboardInterrupt)) as error, nst.files.whole_file(path) as file:
+    with pytest.raises((WriteError, KeyboardInterrupt)) as error, nst.files.whole_file(path) as file:
         file.write(b"half of the ne")
         file.flush()
         assert path.read_text() == "old"
@@ -340,7 +343,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(nst.files.InputError, match="its file system has no locks"), nst.files.claimed(tmp_path):
+    with pytest.raises(InputError, match="its file system has no locks"), nst.files.claimed(tmp_path):
         pass
 
 
@@ -361,10 +364,10 @@ def test_arrays_come_back_and_code_does_not(tmp_path):
     arrays = nst.files.read_arrays(tmp_path / "a.npz")
     assert (arrays["x"] == BASE).all() and str(arrays["note"]) == "words"
     np.savez(tmp_path / "b.npz", x=np.array([print], object))  # pickled: unpickling would run what it names
-    with pytest.raises(nst.files.InputError, match=r"b\.npz: not a checkpoint of this program"):
+    with pytest.raises(InputError, match=r"b\.npz: not a checkpoint of this program"):
         nst.files.read_arrays(tmp_path / "b.npz")
     (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 and nothing more")
-    with pytest.raises(nst.files.InputError, match=r"c\.npz: not a checkpoint of this program"):
+    with pytest.raises(InputError, match=r"c\.npz: not a checkpoint of this program"):
         nst.files.read_arrays(tmp_path / "c.npz")
 
 
@@ -373,7 +376,7 @@ def test_a_folder_is_claimed_by_one_run_and_swept(tmp_path):
     (tmp_path / "0.png").write_bytes(b"mine")
     with nst.files.claimed(tmp_path):
         assert not (tmp_path / ".0.png.part").exists() and (tmp_path / "0.png").exists()
-        with pytest.raises(nst.files.InputError, match="another run is writing there"), nst.files.claimed(tmp_path):
+        with pytest.raises(InputError, match="another run is writing there"), nst.files.claimed(tmp_path):
             pass
     with nst.files.claimed(tmp_path):
         pass
@@ -383,7 +386,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with (
-            pytest.raises(nst.files.InputError, match="not a folder that can be written in"),
+            pytest.raises(InputError, match="not a folder that can be written in"),
             nst.files.claimed(folder),
         ):
             pass

@@ -1,6 +1,7 @@
 """Films: what is read and written of them, the motion between frames, and what a frame goes on from."""
 
 import csv
+import dataclasses
 import importlib.util
 import itertools
 import random
@@ -15,15 +16,16 @@ import tensorflow as tf
 import tifffile
 from PIL import Image
 
-import nst.colours
-import nst.cost
-import nst.files
-import nst.film
-import nst.run
+import nst.films.job
+import nst.pictures.colours
+import nst.pictures.scene
 import nst_utils
 import recipe
+from nst.errors import RunError
+from nst.pictures import video
 
-flow = pytest.importorskip("nst.flow", reason="needs OpenCV, requirements-film.txt")
+flow = pytest.importorskip("nst.films.flow", reason="needs OpenCV, requirements-film.txt")
+painting = pytest.importorskip("nst.films.painting", reason="needs OpenCV, requirements-film.txt")
 
 WIDTH, HEIGHT, STEP = 64, 48, 3  # of a frame; the camera's pixels to the right from one to the next
 EXE = imageio_ffmpeg.get_ffmpeg_exe()
@@ -67,9 +69,9 @@ def left(folder):
     "name, rate, count, error", [("frames", 25, 10, 0), ("pan.gif", 12.5, 4, 9), ("pan.mp4", 10, 10, 14)]
 )
 def test_a_film_is_read_frame_by_frame(films, name, rate, count, error):
-    film = nst.film.find_film(films / name, "all", 10**6)
+    film = video.find_film(films / name, "all", 10**6)
     assert (film.size, film.rate, film.count) == ((WIDTH, HEIGHT), pytest.approx(rate), count)
-    numbers, images = zip(*film.frames(2), strict=True)
+    numbers, images = zip(*film.images(2), strict=True)
     assert numbers == tuple(range(2, count))
     for number, image in zip(numbers, images, strict=True):
         assert np.abs(np.asarray(image, int) - np.asarray(frame(number), int)).mean() <= error
@@ -79,13 +81,13 @@ def test_a_film_is_read_frame_by_frame(films, name, rate, count, error):
     "text, chosen", [("2:8:3", [2, 5]), (":3", [0, 1, 2]), ("-2:", [8, 9]), ("all", list(range(10)))]
 )
 def test_a_part_of_a_film_is_a_slice_and_keeps_its_time(films, text, chosen):
-    film = nst.film.find_film(films / "pan.mp4", text, 10**6)
+    film = video.find_film(films / "pan.mp4", text, 10**6)
     assert list(film.chosen) == chosen and film.rate == 10 / (3 if text.endswith(":3") and text != ":3" else 1)
 
 
 def test_a_picture_is_no_film_and_a_gif_is_one_if_frames_are_asked_for(films, inputs):
-    assert nst.film.find_film(inputs / "content.png", "", 10**6) is None
-    assert nst.film.find_film(films / "pan.gif", "", 10**6) is None
+    assert video.find_film(inputs / "content.png", "", 10**6) is None
+    assert video.find_film(films / "pan.gif", "", 10**6) is None
 
 
 def test_a_film_keeps_its_rate_its_sound_and_its_recipe(films, paint_here, tmp_path):
@@ -111,7 +113,7 @@ def test_what_ffmpeg_reads_as_well_is_no_film(paint_here, tmp_path):
     tifffile.imwrite(tmp_path / "deep.tif", np.zeros((50, 60, 3), "float32"), photometric="rgb")
     (tmp_path / "notes.txt").write_text("not a picture\n" * 2000)
     for name in "large.png", "deep.tif", "notes.txt":
-        assert nst.film.find_film(tmp_path / name, "", 1000) is None
+        assert video.find_film(tmp_path / name, "", 1000) is None
     status, _, error = paint_here("--content_image_filename", "large.png", "--max_pixels", 2000)
     assert status == 2 and "large.png: over 2,000 pixels, the most that is read" in error
 
@@ -119,7 +121,7 @@ def test_what_ffmpeg_reads_as_well_is_no_film(paint_here, tmp_path):
 def test_each_picture_of_a_webp_tells_how_long_it_stays(tmp_path):
     images = [frame(i) for i in range(4)]
     images[0].save(tmp_path / "pan.webp", save_all=True, append_images=images[1:], duration=40)
-    film = nst.film.find_film(tmp_path / "pan.webp", "all", 10**6)
+    film = video.find_film(tmp_path / "pan.webp", "all", 10**6)
     assert (film.rate, film.count) == (25, 4)
 
 
@@ -128,8 +130,8 @@ def test_a_film_whose_frames_come_as_they_can_is_read_at_its_mean_rate(tmp_path)
     words = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=30:duration=2"]
     words += ["-vf", "select='lt(n,20)+not(mod(n,5))'", "-fps_mode", "vfr", tmp_path / "phone.mp4"]
     subprocess.run([EXE, "-loglevel", "error", *words], check=True)
-    film = nst.film.find_film(tmp_path / "phone.mp4", "", 10**6)
-    assert film.count == len(list(film.frames())) == pytest.approx(2 * film.rate, abs=2)
+    film = video.find_film(tmp_path / "phone.mp4", "", 10**6)
+    assert film.count == len(list(film.images())) == pytest.approx(2 * film.rate, abs=2)
 
 
 def test_a_run_removes_what_another_kind_left(films, paint_here, tmp_path):
@@ -162,9 +164,12 @@ def test_a_film_that_diverges_says_what_is_left(paint_here, films, tmp_path):
 
 
 REFUSED = {
-    "an animation": (["--animation", "gif"], "argument --animation: is for a picture; {films}/pan.mp4 is a film"),
-    "a format": (["--output_format", "png"], "argument --output_format: is for a picture;"),
-    "TensorBoard": (["--tensorboard", "board"], "argument --tensorboard: is for a picture;"),
+    "an animation": (
+        ["--animation", "gif"],
+        "argument --animation: is only for pictures, and {films}/pan.mp4 is a film",
+    ),
+    "a format": (["--output_format", "png"], "argument --output_format: is only for pictures,"),
+    "TensorBoard": (["--tensorboard", "board"], "argument --tensorboard: is only for pictures,"),
     "no such frames": (["--frames", "20:30"], "argument --frames: 20:30 is none of the 10 frames of"),
     "no frames": (["--frames", "some"], "argument --frames: must be all, or A:B or A:B:STEP, not 'some'"),
     "backwards": (["--frames", "::-1"], "argument --frames: must be all, or A:B or A:B:STEP"),
@@ -206,15 +211,15 @@ def test_a_frame_that_cannot_be_painted_is_named_and_the_film_so_far_kept(paint_
     flags = ("--content_image_filename", "shots", *FAST)
     status, _, error = paint_here(*flags)
     assert status == 1 and error.count("\n") == 1 and line in error
-    assert nst.film.find_film(tmp_path / "output" / "generated_video.mp4", "", 10**6).count == 2
+    assert video.find_film(tmp_path / "output" / "generated_video.mp4", "", 10**6).count == 2
     frame(2).save(path)
     assert paint_here(*flags)[0] == 0
 
 
 def test_a_film_that_is_cut_off_is_told(films):
-    film = nst.film.find_film(films / "pan.mp4", "", 10**6)._replace(count=12, chosen=range(12))
-    with pytest.raises(nst.files.RunError, match=r"pan\.mp4: frame 11 of 12 cannot be read; it is cut off there"):
-        list(film.frames())
+    film = video.find_film(films / "pan.mp4", "", 10**6)._replace(count=12, chosen=range(12))
+    with pytest.raises(RunError, match=r"pan\.mp4: frame 11 of 12 cannot be read; it is cut off there"):
+        list(film.images())
 
 
 # --- Motion -----------------------------------------------------------------------------------------------------
@@ -243,14 +248,29 @@ def test_a_flow_is_not_trusted_where_it_does_not_lead_home_or_at_edges_or_out_of
 
 def test_a_scene_is_recoloured_as_its_first_frame_is(films, prepared):
     """A frame that is lighter stays lighter, and the first of another scene is recoloured for itself."""
-    job = prepared(content_image_filename=str(films / "frames"), recolor_content=True)
-    lighter = Image.eval(job.content.image, lambda value: min(255, value + 20))
+    job = prepared(content_image_filename=str(films / "frames" / "shot7.png"), recolor_content=True)
+    of_content = nst.pictures.colours.moments_by_region(job.originals.content)
+    lighter = job.originals.with_content(Image.eval(frame(0), lambda value: min(255, value + 20)))
     first, second, anew = (
-        nst.colours.luminance(each.painted_from.image)
-        for each in (job.of_frame(frame(0), job.content), job.of_frame(lighter, job.content), job.of_frame(lighter))
+        nst.pictures.colours.luminance(nst.pictures.scene.make_scene(originals, job.settings, colours).content.image)
+        for originals, colours in ((job.originals, of_content), (lighter, of_content), (lighter, None))
     )
-    assert (first == nst.colours.luminance(job.painted_from.image)).all()
+    assert (first == nst.pictures.colours.luminance(job.scene.content.image)).all()
     assert (second - first).mean() > 3 > abs((anew - first).mean())
+
+
+@pytest.mark.parametrize("how", [{"recolor_content": True}, {"preserve_colors": "histogram"}])
+def test_a_film_that_fades_in_has_the_colours_of_what_it_shows(tmp_path, prepared, how):
+    """Its first frame is black. A bright frame should be recoloured as it is when it is painted alone."""
+    for i in range(16):
+        Image.eval(frame(0), lambda value, i=i: round(value * min(1, i / 8))).save(tmp_path / f"{i:02d}.png")
+    single = prepared(content_image_filename=str(tmp_path / "15.png"), **how)
+    settings = dataclasses.replace(single.settings, content_image_filename=str(tmp_path))
+    of_content = painting.colours_of_scene(nst.films.job.prepare(settings), 0)
+    in_film = nst.pictures.scene.make_scene(single.originals, settings, of_content)
+    for painted, alone in (in_film.content, single.scene.content), (in_film.styles[0], single.scene.styles[0]):
+        assert np.abs(painted.image.mean((0, 1)) - alone.image.mean((0, 1))).max() < 12
+        assert painted.image.std() == pytest.approx(alone.image.std(), rel=0.2)
 
 
 def test_a_frame_starts_from_the_one_before_where_the_motion_holds():
@@ -271,11 +291,11 @@ def test_a_frame_starts_from_the_one_before_where_the_motion_holds():
 
 def test_the_temporal_cost_is_the_trusted_mean_square_and_its_gradient_is_true(thin_model):
     C, S, G, carried = (nst_utils.reshape_and_normalize_image(recipe.picture(seed, 20, 24)) for seed in range(4))
-    trusted = np.random.default_rng(0).uniform(size=(1, 20, 24, 1)).astype("float32")
-    terms = nst.cost.Terms(alpha=0, beta=0, temporal_weight=5.0)
-    cost = nst.cost.Cost(thin_model, C, [nst.cost.Style(S)], terms, 1, before=(carried, trusted))
+    trust = np.random.default_rng(0).uniform(size=(20, 24)).astype("float32")
+    cost = recipe.cost(thin_model, C, [S], None, trust, carried, alpha=0, beta=0, temporal_weight=5.0)
     costs, gradient = cost(tf.constant(G))
-    assert float(costs["temporal"]) == pytest.approx((trusted * (G - carried) ** 2).mean(), rel=1e-5)
+    square = trust[np.newaxis, ..., np.newaxis] * (G - carried) ** 2
+    assert float(costs["temporal"]) == pytest.approx(square.mean(), rel=1e-5)
     assert float(costs["total"]) == pytest.approx(5 * float(costs["temporal"]), rel=1e-5)
     for place in (0, 3, 5, 1), (0, 19, 23, 2):
         moved = [G.copy(), G.copy()]
@@ -348,9 +368,9 @@ def test_a_stopped_film_is_written_as_far_as_it_came(command, paint_here, films,
     _, error = process.communicate(timeout=60)
     assert process.returncode == 143
     said = re.search(r"stopped after frame (\d+): output/generated_video.mp4 has the film so far, and --resume", error)
-    assert nst.film.find_film(tmp_path / "output" / "generated_video.mp4", "", 10**6).count == int(said[1]) < 10
+    assert video.find_film(tmp_path / "output" / "generated_video.mp4", "", 10**6).count == int(said[1]) < 10
     assert paint_here(*flags, "--resume")[0] == 0
-    assert nst.film.find_film(tmp_path / "output" / "generated_video.mp4", "", 10**6).count == 10
+    assert video.find_film(tmp_path / "output" / "generated_video.mp4", "", 10**6).count == 10
 
 
 def test_a_film_takes_the_controls_of_a_picture(paint_here, films, tmp_path, inputs, pixels):

@@ -5,12 +5,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageFilter
 
-import nst.cost
-import nst.files
-import nst.masks
+import nst.pictures.masks
+import nst.pictures.originals
+import nst.run
 import nst_utils
 import recipe
-from nst.masks import EVERYWHERE
+from nst.errors import InputError
+from nst.pictures.masks import EVERYWHERE
 
 HALVES = Image.fromarray(np.repeat([[0] * 83 + [200] * 77], 120, axis=0).astype("uint8"))
 SLOPE = Image.fromarray(np.repeat([np.linspace(0, 255, 160)], 120, axis=0).astype("uint8"))
@@ -19,8 +20,7 @@ KERNELS = recipe.kernels(width=0.125)
 
 
 def split(mask):
-    told = []
-    shares = nst.masks.split(mask, "m.png", told)
+    shares, told = nst.pictures.masks.split(mask, "m.png")
     return {value: np.asarray(share, int) for value, share in shares.items()}, told
 
 
@@ -59,14 +59,14 @@ def test_a_soft_edge_and_a_slope_blend():
 
 def test_too_many_areas_are_refused():
     mask = np.repeat([np.repeat(np.arange(40) * 6, 4)], 120, axis=0).astype("uint8")
-    with pytest.raises(nst.files.InputError, match=r"m\.png: areas of 40 grey values, and a mask may have 16"):
+    with pytest.raises(InputError, match=r"m\.png: areas of 40 grey values, and a mask may have 16"):
         split(Image.fromarray(mask))
 
 
 def test_a_styles_regions_are_found_near_the_contents(masks, prepared, inputs):
     Image.fromarray(np.repeat([[4] * 18 + [190] * 18], 28, axis=0).astype("uint8")).save(masks / "near.png")
     job = prepared(content_mask=str(masks / "c.png"), style_mask=(str(masks / "near.png"),))
-    assert sorted(job.styles[0].regions) == sorted(job.content.regions) == [0, 200] and not job.notices
+    assert sorted(job.scene.styles[0].regions) == sorted(job.scene.content.regions) == [0, 200] and not job.notices
 
 
 @pytest.fixture
@@ -99,10 +99,11 @@ def test_what_is_black_stays_the_photograph_to_the_bit(paint_here, masks, inputs
 
 
 def test_grey_is_painted_by_its_share():
-    content, painted = Image.new("RGB", (4, 2), (100, 100, 100)), np.full((2, 4, 3), 200.0)
-    share = Image.fromarray(np.array([[0, 51, 102, 255]] * 2, "uint8"))
-    canvas, _ = nst.masks.canvas_of(content, {EVERYWHERE: share}, None)
-    np.testing.assert_allclose(canvas.around(painted)[0, :, 0], [100, 120, 140, 200])
+    content, painted = np.full((2, 4, 3), 100, "float32"), np.full((2, 4, 3), 200.0)
+    share = np.float32([[0, 0.2, 0.4, 1]] * 2)
+    content = nst.pictures.originals.Picture(content, {EVERYWHERE: share})
+    canvas, _ = nst.pictures.originals.make_canvas(content, None)
+    np.testing.assert_allclose(canvas.lay(painted)[0, :, 0], [100, 120, 140, 200], rtol=1e-6)
 
 
 def test_only_what_is_painted_and_some_pixels_around_it_are_computed(prepared, tmp_path):
@@ -111,10 +112,10 @@ def test_only_what_is_painted_and_some_pixels_around_it_are_computed(prepared, t
     mask[100:150, 300:350] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     job = prepared(content_image_filename=str(content), content_mask=str(tmp_path / "mask.png"))
-    around = nst.masks.CONTEXT
-    assert job.canvas.box == (300 - around, 100 - around, 400, 150 + around)
-    assert job.content.image.size == (100 + around, 50 + 2 * around)
-    assert job.styles[0].image.width == 400  # as beside the whole content
+    around = nst.pictures.originals.CONTEXT
+    assert job.originals.canvas.box == (300 - around, 100 - around, 400, 150 + around)
+    assert job.scene.content.size == (50 + 2 * around, 100 + around)
+    assert job.scene.styles[0].size[1] == 400  # as beside the whole content
 
 
 def test_what_is_not_painted_pulls_on_no_cost():
@@ -123,16 +124,31 @@ def test_what_is_not_painted_pulls_on_no_cost():
     there[:, :40] = 1
     layers = (("conv1_1", 1),)
     model = nst_utils.build_model(KERNELS, ("conv1_1",))
-    terms = nst.cost.Terms(content_layers=layers, style_layers=layers)
-    cost = nst.cost.Cost(model, C, [nst.cost.Style(S)], terms, 1, {EVERYWHERE: there})
+    settings = {"content_layers": layers, "style_layers": layers}
+    cost = recipe.cost(model, C, [S], {EVERYWHERE: there}, **settings)
     costs, gradient = cost(tf.constant(G))
     assert np.abs(gradient[:, :, :40]).min(axis=3).any() and not np.asarray(gradient)[:, :, 40:].any()
     G[:, :, 41:] = C[:, :, 41:]  # a layer that sees one pixel around
     others, _ = cost(tf.constant(G))
     assert {name: float(J) for name, J in others.items()} == {name: float(J) for name, J in costs.items()}
-    alone = nst.cost.Cost(model, C[:, :, :39], [nst.cost.Style(S)], terms, 1)(tf.constant(G[:, :, :39]))[0]
+    alone = recipe.cost(model, C[:, :, :39], [S], **settings)(tf.constant(G[:, :, :39]))[0]
     for name, J in alone.items():
         assert float(J) == pytest.approx(float(costs[name]), rel=0.05), name
+
+
+@pytest.mark.parametrize("init", ["noise", "style", "random"])
+def test_outside_the_mask_the_network_sees_the_content(prepared, masks, inputs, init):
+    """From the first iteration on, at every scale: what lies beside the painting is the photograph, not noise."""
+    job = prepared(content_mask=str(masks / "c-white.png"), init=init, recolor_content=True)
+    C = nst_utils.reshape_and_normalize_image(Image.open(inputs / "content.png"))
+    coarse, fine = (nst.run.make_scale(job.scene, k, 1, job.settings, None, None) for k in (2, 1))
+    start = coarse.start(None)
+    small = job.scene.at(2).map(nst_utils.reshape_and_normalize_image)
+    np.testing.assert_array_equal(start[:, :, :10], small.content.image[:, :, :10])
+    assert np.abs(start - small.content.image)[:, :, 10:].mean() > 3
+    finer = fine.start(start)
+    np.testing.assert_allclose(finer[:, :, :20], C[:, :, :20], atol=1e-4)
+    assert np.abs(finer - C)[:, :, 20:].mean() > 3
 
 
 # --- A style mask alone -----------------------------------------------------------------------------------------
@@ -144,22 +160,31 @@ def test_a_style_is_what_its_mask_shows_of_it():
     there = np.zeros((60, 80), "float32")
     there[10:50, 10:70] = 1
     model = nst_utils.build_model(KERNELS, ("conv1_1",))
-    terms = nst.cost.Terms(alpha=0, content_layers=(("conv1_1", 1),), style_layers=(("conv1_1", 1),))
+    layers = (("conv1_1", 1),)
 
     def style_cost(style):
-        return float(nst.cost.Cost(model, C, [style], terms, 1)(tf.constant(G))[0]["style"])
+        cost = recipe.cost(model, C, [style], alpha=0, content_layers=layers, style_layers=layers)
+        return float(cost(tf.constant(G))[0]["style"])
 
-    masked = style_cost(nst.cost.Style(S, 1, {EVERYWHERE: there}))
+    masked = style_cost((S, {EVERYWHERE: there}))
     framed = np.full_like(S, 100)
     framed[:, 9:51, 9:71] = S[:, 9:51, 9:71]
-    assert style_cost(nst.cost.Style(framed, 1, {EVERYWHERE: there})) == pytest.approx(masked, rel=1e-6)
-    assert style_cost(nst.cost.Style(S)) != pytest.approx(masked, rel=1e-3)
+    assert style_cost((framed, {EVERYWHERE: there})) == pytest.approx(masked, rel=1e-6)
+    assert style_cost(S) != pytest.approx(masked, rel=1e-3)
 
 
 def test_a_style_mask_alone_is_painted_with(paint_here, masks, pixels):
     paint_here("--output_dir", "whole")
     assert paint_here("--style_mask", "s-white.png")[::2] == (0, "")
     assert (pixels(masks / "output" / "2.png") != pixels(masks / "whole" / "2.png")).any()
+
+
+@pytest.mark.parametrize("flags", [["--recolor_content", "true"], ["--preserve_colors", "histogram"], []])
+def test_a_style_mask_that_is_white_changes_no_byte(paint_here, masks, pixels, flags):
+    Image.new("L", (36, 28), 255).save(masks / "white.png")
+    assert paint_here(*flags, "--output_dir", "plain")[0] == 0
+    assert paint_here(*flags, "--style_mask", masks / "white.png")[0] == 0  # (images/ has one of this name)
+    np.testing.assert_array_equal(pixels(masks / "output" / "2.png"), pixels(masks / "plain" / "2.png"))
 
 
 # --- Both -------------------------------------------------------------------------------------------------------
@@ -204,6 +229,7 @@ def test_a_jpeg_of_a_cut_out_is_over_white(prepared, tmp_path):
     image.putalpha(0)
     image.save(tmp_path / "gone.png")
     job = prepared(content_image_filename=str(tmp_path / "gone.png"))
-    assert job.canvas.alpha is None and job.content.regions is None and set(np.unique(job.content.image)) == {255}
-    with pytest.raises(nst.files.InputError, match=r"gone\.png: nothing of it is left to paint"):
+    assert job.originals.canvas.alpha is None and job.scene.content.regions == {EVERYWHERE: 1}
+    assert set(np.unique(job.scene.content.image)) == {255}
+    with pytest.raises(InputError, match=r"gone\.png: nothing of it is left to paint"):
         prepared(content_image_filename=str(tmp_path / "gone.png"), output_format="png")

@@ -19,10 +19,10 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-import nst.page
+import nst.batches.page
 import nst.run
-import nst.sheet
 from conftest import BATCH, ROOT
+from nst.batches import sheet as sheets
 
 # --- Variants ---------------------------------------------------------------------------------------
 
@@ -84,21 +84,21 @@ def test_an_empty_value_is_one_too_and_wins_over_the_command(batch, tmp_path, pi
 
 
 REFUSED = {
-    "another": (["--vary", "hue", "1"], "argument --vary: there is 'hue', which is none of preset"),
-    "twice": (["--vary", "beta", "1", "--vary", "beta", "2"], "argument --vary: there is 'beta' twice"),
+    "another": (["--vary", "hue", "1"], "argument --vary: 'hue' is not a flag that a job can set; use one of preset"),
+    "twice": (["--vary", "beta", "1", "--vary", "beta", "2"], "argument --vary: 'beta' appears twice; remove one"),
     "no values": (["--vary", "beta"], "argument --vary: beta has no values; give it each value once"),
     "same values": (["--vary", "beta", "1", "2", "1"], "argument --vary: beta has '1' twice"),
-    "a folder": (["--vary", "output_dir", "a", "b"], "argument --vary: output_dir is made of what varies"),
+    "a folder": (["--vary", "output_dir", "a", "b"], "argument --vary: output_dir cannot vary;"),
     "too many": (
         ["--vary", "seed", *range(40), "--vary", "beta", *range(1, 27)],
-        "argument --vary: 1,040 pictures, and 1,000 are the most; vary less at a time",
+        "argument --vary: 1,040 pictures are over the limit of 1,000; give fewer values",
     ),
     "a value": (
         ["--vary", "beta", "1", "much"],
         "--vary beta=much: argument --beta: must be a number, at",
     ),
-    "a report of nothing": (["--report"], "argument --report: is for --batch or --vary alone"),
-    "a shard of nothing": (["--shard", "1/2"], "argument --shard: is for --batch or --vary alone"),
+    "a report of nothing": (["--report"], "argument --report: is only for --batch and --vary"),
+    "a shard of nothing": (["--shard", "1/2"], "argument --shard: is only for --batch and --vary"),
 }
 
 
@@ -252,16 +252,16 @@ LABELS = [{"content": content, "beta": beta} for content in ("cat", "cup") for b
 def test_what_is_there_in_full_stands_in_rows_and_columns():
     places = [(row, column) for row in (0, 1) for column in (0, 1, 2)]
     columns, rows = ["beta 10", "beta 40", "beta 160"], ["content cat", "content cup"]
-    assert nst.sheet.arrange(LABELS) == (columns, rows, places)
-    assert nst.sheet.arrange(LABELS[::3] + LABELS[1::3] + LABELS[2::3])[2] == places[::3] + places[1::3] + places[2::3]
+    assert sheets.arrange(LABELS) == (columns, rows, places)
+    assert sheets.arrange(LABELS[::3] + LABELS[1::3] + LABELS[2::3])[2] == places[::3] + places[1::3] + places[2::3]
     long = [{"seed": str(i), "beta": beta} for i in range(200) for beta in ("10", "40")]
     for labels in LABELS[:-1], LABELS[:5] + LABELS[:1], [{"beta": "1"}, {"beta": "2"}], [{}, {}], long:
-        assert nst.sheet.arrange(labels) == ([], [], [])
+        assert sheets.arrange(labels) == ([], [], [])
 
 
 def test_a_sheet_of_very_many_is_no_larger_than_can_be_written(tmp_path):
     labels = [{"seed": str(i), "beta": beta} for i in range(500) for beta in ("10", "40")]
-    nst.sheet.write(tmp_path / "batch.jpg", labels, [None] * 1000)
+    sheets.write(tmp_path / "batch.jpg", labels, [None] * 1000)
     width, height = Image.open(tmp_path / "batch.jpg").size
     assert width < 7000 and height < 14_000 and width * height < Image.MAX_IMAGE_PIXELS
 
@@ -273,7 +273,7 @@ def test_the_sheet_has_every_result_at_its_place(tmp_path, count, pixels):
     for path, colour in zip(paths, colours, strict=True):
         Image.new("RGB", (300, 200), colour).save(path)
     labels = LABELS if count == 6 else [{"seed": str(i)} for i in range(count)]
-    nst.sheet.write(tmp_path / "batch.png", labels, [*paths[:-1], None])
+    sheets.write(tmp_path / "batch.png", labels, [*paths[:-1], None])
     sheet = pixels(tmp_path / "batch.png")
     across = {1: 1, 6: 3, 20: 5}[count]
     where = [(sheet == colour).all(2) for colour in colours]
@@ -282,7 +282,7 @@ def test_the_sheet_has_every_result_at_its_place(tmp_path, count, pixels):
         y, x = (int(axis.min()) for axis in here.nonzero())
         if i % across:
             before = where[i - 1].nonzero()
-            assert y == before[0].min() and x == before[1].max() + 1 + nst.sheet.GAP
+            assert y == before[0].min() and x == before[1].max() + 1 + sheets.GAP
     assert (sheet == 0xE8).all(2).sum() >= (400 * 267 if count > 1 else 300 * 400)
 
 

@@ -6,11 +6,10 @@ import pathlib
 import numpy as np
 import pytest
 
-import nst.cost
-import nst.descent
-import nst.windows
+import nst.network.windows
 import nst_utils
 import recipe
+from nst.descent import optimizers
 
 ORIGINAL = json.loads(pathlib.Path(__file__).with_name("parity.json").read_text())
 
@@ -19,10 +18,10 @@ def descent(model, size=(300, 400), epochs=20):
     height, width = size
     C = nst_utils.reshape_and_normalize_image(recipe.content(height=height, width=width))
     S = nst_utils.reshape_and_normalize_image(recipe.style(height=height, width=width))
-    cost = nst.cost.Cost(model, C, [nst.cost.Style(S)], nst.cost.Terms(ORIGINAL["alpha"], ORIGINAL["beta"]), epochs)
+    cost = recipe.cost(model, C, [S], evaluations=epochs, alpha=ORIGINAL["alpha"], beta=ORIGINAL["beta"])
     start = nst_utils.generate_noise_image(C, ORIGINAL["noise_ratio"])
-    scale = nst.descent.Scale(epochs, lambda _: start, lambda: cost)
-    for iterate in nst.descent.descend([scale], nst.descent.adam(ORIGINAL["learning_rate"])):
+    scale = optimizers.Scale(epochs, lambda _: start, lambda: cost)
+    for iterate in optimizers.descend([scale], optimizers.adam(ORIGINAL["learning_rate"])):
         yield iterate.iteration, *iterate.costs.values(), iterate.picture
 
 
@@ -46,8 +45,8 @@ def test_costs_and_picture_follow_the_original(full_model, see, tmp_path, pixels
 @pytest.mark.parametrize("way, epochs", [("plain", 5), ("windows", 2)])
 def test_costs_follow_the_original_however_it_is_seen(full_model, see, monkeypatch, way, epochs):
     see(way)
-    monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", 100_000)  # of 120 000: as few windows as there can be
-    assert (len(nst.windows.cut_windows((300, 400), full_model)) > 1) == (way == "windows")
+    monkeypatch.setattr(nst.network.windows, "WINDOW_PIXELS", 100_000)  # of 120 000: as few windows as there can be
+    assert (len(nst.network.windows.cut_windows((300, 400), full_model)) > 1) == (way == "windows")
     originals = ORIGINAL["iteration, total, content, style"][:epochs]
     for ours, original in zip(descent(full_model, epochs=epochs), originals, strict=True):
         assert ours[:4] == pytest.approx(original, rel=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import nst.files
+import nst.pictures.resize
 import nst_utils
 import recipe
 
@@ -36,12 +36,12 @@ def test_saving_clips_to_valid_pixels(tmp_path, pixels):
     ],
 )
 def test_long_side_is_set_and_aspect_ratio_kept(size, long_side, expected):
-    assert nst.files.resize_to_long_side(Image.new("RGB", size), long_side).size == expected
+    assert nst.pictures.resize.resize_to_long_side(Image.new("RGB", size), long_side).size == expected
 
 
 def test_a_picture_of_the_right_size_passes_untouched():
     image = Image.fromarray(recipe.content())
-    assert np.array_equal(nst.files.resize_to_long_side(image, 400), recipe.content())
+    assert np.array_equal(nst.pictures.resize.resize_to_long_side(image, 400), recipe.content())
 
 
 def test_noise_is_seeded_and_mixed_by_the_ratio():

@@ -9,14 +9,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import nst.descent
 import nst.flags
+import nst.network.weights
+import nst.network.windows
 import nst.settings
-import nst.weights
-import nst.windows
 import nst_utils
 import recipe
-from nst.cost import Cost, Style, Terms
+from nst.descent import optimizers
 from nst.settings import PRESETS
 
 HEIGHT, WIDTH = 150, 170  # small, and yet two windows where a test wants them
@@ -33,9 +32,9 @@ def load(inputs, layers=("conv4_2", *dict(nst_utils.STYLE_LAYERS)), padding="rep
     return nst_utils.load_vgg_model(inputs / "thin.mat", layers, padding=padding)
 
 
-def evaluate(model, terms, of=G, styles=None, regions=None):
+def evaluate(model, of=G, styles=(S,), regions=None, **settings):
     content = C[:, : of.shape[1], : of.shape[2]]
-    costs, gradient = Cost(model, content, styles or [Style(S)], terms, epochs=1, regions=regions)(tf.constant(of))
+    costs, gradient = recipe.cost(model, content, styles, regions, **settings)(tf.constant(of))
     return {name: float(cost) for name, cost in costs.items()}, np.asarray(gradient)
 
 
@@ -131,7 +130,7 @@ def test_more_epochs_lengthen_the_finest_scale_of_a_finished_run(paint_here, tmp
     assert whole.read_bytes() == lengthened.read_bytes()  # the recipe in it says 5 and 3 as well
     assert "Finished already" in paint_here(*flags, 9, 3, "--resume")[1]
     status, _, told = paint_here(*flags, 5, 2, "--resume")
-    assert status == 2 and "has 3 of them behind it already" in told
+    assert status == 2 and "has finished 3 of them already" in told
 
 
 def test_an_older_checkpoint_with_one_number_of_epochs_is_finished_too(paint_here, tmp_path):
@@ -147,11 +146,11 @@ def test_lbfgs_says_where_no_step_lowers_the_cost_any_more(paint_here, tmp_path,
     flags = ("--alpha", 0, "--style_layers", "conv1_1:0", "--optimizer", "lbfgs", "--epochs", 30, "--print_every", 50)
     status, printed, _ = paint_here(*flags)
     assert status == 0
-    (done,) = re.findall(r"^No step lowers the cost any more: (\d+) of 30 epochs$", printed, re.MULTILINE)
+    (done,) = re.findall(r"^No further step lowers the cost: stopped after (\d+) of 30 epochs$", printed, re.MULTILINE)
     with Image.open(tmp_path / "output" / "generated_image.jpg") as result:
         comment = json.loads(result.info["comment"])
     assert comment["stalled"] == [{"scale": 1, "epochs": int(done), "of": 30}]
-    assert "No step" not in paint_here("--optimizer", "lbfgs", "--epochs", 3)[1]
+    assert "No further step" not in paint_here("--optimizer", "lbfgs", "--epochs", 3)[1]
 
 
 def test_a_finer_scale_begins_with_a_smaller_step():
@@ -161,18 +160,18 @@ def test_a_finer_scale_begins_with_a_smaller_step():
         return {"total": tf.reduce_sum(picture)}, tf.ones_like(picture)
 
     starts = np.zeros((1, 4, 4, 3), "float32"), np.zeros((1, 8, 8, 3), "float32")
-    scales = [nst.descent.Scale(2, lambda _, start=start: start, lambda: far) for start in starts]
+    scales = [optimizers.Scale(2, lambda _, start=start: start, lambda: far) for start in starts]
     low, high = np.float32([-100] * 3), np.float32([155] * 3)
-    steps = [i.picture for i in nst.descent.descend(scales, nst.descent.lbfgs(low, high)) if i.epoch == 0]
+    steps = [i.picture for i in optimizers.descend(scales, optimizers.lbfgs(low, high)) if i.epoch == 0]
     moved = [float(np.sqrt(np.mean(step**2))) for step in steps]
-    assert moved[1] / moved[0] == pytest.approx(nst.descent.NEXT_STEP / nst.descent.FIRST_STEP, rel=0.1)
+    assert moved[1] / moved[0] == pytest.approx(optimizers.NEXT_STEP / optimizers.FIRST_STEP, rel=0.1)
 
 
 # --- Padding --------------------------------------------------------------------------------------------------
 
 
 def test_replicate_padding_lets_the_edge_go_on(inputs):
-    kernel, bias = nst.weights.read(inputs / "thin.mat")["conv1_1"]
+    kernel, bias = nst.network.weights.read(inputs / "thin.mat")["conv1_1"]
     image = picture(1, 5, 6)
     replicated = tf.constant(np.pad(image, [(0, 0), (1, 1), (1, 1), (0, 0)], "edge"))
     expected = tf.nn.relu(tf.nn.conv2d(replicated, kernel, 1, "VALID") + bias)
@@ -190,16 +189,16 @@ def test_a_plain_picture_has_no_edge_with_replicate_padding(inputs):
 def test_with_all_of_a_preset_windows_and_winograd_agree_with_the_whole(inputs, see, monkeypatch, way, masked):
     style_layers = nst_utils.STYLE_LAYERS[:4]  # without the deepest, which sees farther than a window
     model = load(inputs, ("conv4_2", *dict(style_layers)))
-    terms = Terms(100, style_layers=style_layers, tv_weight=0.2, style_cost="moments", style_octaves=3)
+    settings = {"tv_weight": 0.2, "style_cost": "moments", "style_octaves": 3, "style_layers": style_layers}
     left = np.repeat([[1] * 80 + [0] * 90], HEIGHT, axis=0).astype("float32")
     regions = {0: left, 255: 1 - left} if masked else None
-    styles = [Style(S, 1, regions)]
+    styles = [(S, regions)]
     see("plain")
-    costs, gradient = evaluate(model, terms, styles=styles, regions=regions)
+    costs, gradient = evaluate(model, styles=styles, regions=regions, alpha=100, **settings)
     see(way)
-    monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", 25_000)
-    assert len(Cost(model, C, styles, terms, 1, regions).octaves[0].windows) > 1
-    others, other = evaluate(model, terms, styles=styles, regions=regions)
+    monkeypatch.setattr(nst.network.windows, "WINDOW_PIXELS", 25_000)
+    assert not recipe.cost(model, C, styles, regions, **settings).octaves[0][0].is_whole
+    others, other = evaluate(model, styles=styles, regions=regions, alpha=100, **settings)
     assert others == pytest.approx(costs, rel=1e-4)
     np.testing.assert_allclose(other, gradient, atol=1e-4 * np.abs(gradient).max())
 
@@ -207,12 +206,11 @@ def test_with_all_of_a_preset_windows_and_winograd_agree_with_the_whole(inputs, 
 def test_an_octave_of_a_picture_in_windows_is_seen_in_windows_too(inputs, monkeypatch):
     layers = ("conv1_1", 1), ("conv2_1", 1)
     model = load(inputs, dict(layers))
-    terms = Terms(content_layers=layers[:1], style_layers=layers, style_octaves=2)
-    monkeypatch.setattr(nst.windows, "WINDOW_PIXELS", 4_000)
+    monkeypatch.setattr(nst.network.windows, "WINDOW_PIXELS", 4_000)
     for whole, alone in (30_000, True), (20_000, False):  # the picture has 25 500 pixels, its octave a quarter
-        monkeypatch.setattr(nst.windows, "WHOLE_PIXELS", whole)
-        octaves = Cost(model, C, [Style(S)], terms, 1).octaves
-        assert [len(octave.windows) == 1 for octave in octaves] == [alone, alone]
+        monkeypatch.setattr(nst.network.windows, "WHOLE_PIXELS", whole)
+        cost = recipe.cost(model, C, [S], content_layers=layers[:1], style_layers=layers, style_octaves=2)
+        assert [sight.is_whole for sight, _ in cost.octaves] == [alone, alone]
 
 
 # --- The style's cost -----------------------------------------------------------------------------------------
@@ -230,34 +228,34 @@ def test_moments_tell_a_mean_from_a_covariance():
     """Two activations of one Gram matrix: of the value 1 everywhere, and of 1 and -1."""
     even, mixed = np.ones((1, 1, 8, 1), "float32"), np.float32([1, -1] * 4).reshape(1, 1, 8, 1)
     pairs = [(nst_utils.gram_per_position(a), nst_utils.mean_per_position(a)) for a in (even, mixed)]
-    assert float(nst_utils.compare_grams(pairs[0][0], pairs[1][0])) == 0
+    assert float(nst_utils.compute_layer_style_cost(pairs[0][0], pairs[1][0])) == 0
     assert float(nst_utils.compare_moments(*pairs)) == pytest.approx(1 + 1 / 4)
 
 
 def test_in_a_region_that_is_the_whole_picture_the_mean_is_the_mean():
     a = tf.constant(np.random.default_rng(0).normal(size=(1, 6, 8, 4)).astype("float32"))
     T = nst_utils.guide(np.ones((6, 8)), ["conv1_1"])["conv1_1"]
-    np.testing.assert_allclose(nst_utils.guided_mean(a, T), nst_utils.mean_per_position(a), rtol=1e-5)
+    np.testing.assert_allclose(nst_utils.mean_per_position(a, T), nst_utils.mean_per_position(a), rtol=1e-5)
 
 
 def test_octaves_are_the_mean_of_the_costs_at_halved_sizes(inputs):
     model = load(inputs)
     half = [tf.nn.avg_pool2d(image, 2, 2, "SAME").numpy() for image in (C, S, G)]
-    (whole, _), (both, gradient) = (evaluate(model, Terms(style_octaves=n)) for n in (1, 2))
-    costs, _ = Cost(model, half[0], [Style(half[1])], Terms(), 1)(tf.constant(half[2]))
+    (whole, _), (both, gradient) = (evaluate(model, style_octaves=n) for n in (1, 2))
+    costs, _ = recipe.cost(model, half[0], [half[1]])(tf.constant(half[2]))
     assert both["content"] == pytest.approx(whole["content"])
     assert both["style"] == pytest.approx((whole["style"] + float(costs["style"])) / 2, rel=1e-5)
     assert both["total"] == pytest.approx(10 * both["content"] + 40 * both["style"], rel=1e-5)
     # The gradient, held to what the cost does a small step down it.
     step = 0.02 * gradient / np.abs(gradient).max()
-    (above, _), (below, _) = (evaluate(model, Terms(style_octaves=2), of=G + sign * step) for sign in (1, -1))
+    (above, _), (below, _) = (evaluate(model, G + sign * step, style_octaves=2) for sign in (1, -1))
     assert above["total"] - below["total"] == pytest.approx(2 * (gradient * step).sum(), rel=0.02)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (9, 14)])
 def test_octaves_of_any_small_picture(inputs, size):
-    terms = Terms(style_octaves=5, style_cost="moments")
-    costs, gradient = evaluate(load(inputs), terms, of=G[:, : size[0], : size[1]])
+    small = G[:, : size[0], : size[1]]
+    costs, gradient = evaluate(load(inputs), small, style_octaves=5, style_cost="moments")
     assert np.isfinite(costs["total"]) and np.isfinite(gradient).all() and gradient.shape == (1, *size, 3)
 
 

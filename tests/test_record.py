@@ -16,14 +16,16 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
-import nst.files
-import nst.film
 import nst.flags
+import nst.pictures.animation
+import nst.pictures.encode
+import nst.pictures.video
 import nst.record
 import nst.settings
 import nst_main
 import nst_utils
 import recipe
+from nst.errors import WriteError
 
 # --- On the terminal --------------------------------------------------------------------------------------------
 
@@ -94,7 +96,10 @@ def test_the_curve_shows_every_iterations_costs(paint_here, tmp_path, monkeypatc
 
 
 def test_a_cost_of_0_is_left_out_of_the_curve(tmp_path):
-    nst.record.draw_curve(tmp_path / "costs.png", ["total", "content"], [[0, 5.0, 0.0], [1, 4.0, 0.0]])
+    history = nst.record.History()
+    for i, total in enumerate((5.0, 4.0)):
+        history.add(i, {"total": total, "content": 0.0})
+    nst.record.draw_curve(tmp_path / "costs.png", history)
     with Image.open(tmp_path / "costs.png") as curve:
         curve.load()
 
@@ -158,7 +163,7 @@ def test_an_animation_of_very_many_pictures_is_short_and_holds_one_at_a_time(tmp
             return image
 
     path = tmp_path / f"many.{suffix}"
-    nst.film.write_animation(path, (2000, 60), [lambda i=i: Frame(i) for i in range(5000)])
+    nst.pictures.animation.write_animation(path, (2000, 60), [lambda i=i: Frame(i) for i in range(5000)])
     assert (opened[0], opened[-1]) == (0, 4999) and len(opened) == 200 and opened == sorted(opened)
     if suffix == "gif":
         with Image.open(path) as gif:
@@ -260,7 +265,7 @@ def test_pictures_and_settings_json_carry_the_recipe(painted, inputs):
         with Image.open(painted / name) as picture:
             comment = picture.info["Comment"] if name.endswith("png") else picture.info["comment"].decode()
         assert json.loads(comment) == {**recipe, "iteration": iteration}
-    assert json.loads(nst.files.read_comment(painted / "costs.png")) == recipe
+    assert json.loads(nst.pictures.encode.read_comment(painted / "costs.png")) == recipe
 
 
 @pytest.mark.parametrize("source", ["settings.json", "0.png", "generated_image.jpg"])
@@ -280,10 +285,10 @@ def test_what_is_missing_of_a_finished_run_is_made(paint_here, tmp_path):
 
 
 def test_an_mp4_that_ffmpeg_could_not_finish_is_told_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(nst.film.imageio_ffmpeg, "count_frames_and_secs", lambda path: (3, 0.1))
+    monkeypatch.setattr(nst.pictures.video.imageio_ffmpeg, "count_frames_and_secs", lambda path: (3, 0.1))
     picture = Image.new("RGB", (40, 30))
-    with pytest.raises(nst.files.WriteError, match="ffmpeg wrote 3 of 15 pictures"):
-        nst.film.write_animation(tmp_path / "a.mp4", (40, 30), [lambda: picture] * 5)
+    with pytest.raises(WriteError, match="ffmpeg wrote 3 of 15 pictures"):
+        nst.pictures.animation.write_animation(tmp_path / "a.mp4", (40, 30), [lambda: picture] * 5)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -303,7 +308,7 @@ def test_a_recipe_from_an_editor_that_marks_utf_8_is_read(painted, tmp_path):
 def test_a_contradiction_with_a_recipe_names_it(paint_here, tmp_path):
     paint_here("--learning_rate", 5, "--epochs", 1)
     told = (
-        "nst_main.py: error: argument --learning_rate: is for --optimizer adam alone; lbfgs finds its own steps"
+        "nst_main.py: error: argument --learning_rate: is only for --optimizer adam; lbfgs finds its own steps"
         " (with the settings of output/0.png)\n"
     )
     assert paint_here("--settings", "output/0.png", "--optimizer", "lbfgs") == (2, "", told)
@@ -341,8 +346,8 @@ def test_a_picture_without_a_recipe_is_told(paint_here, tmp_path, inputs):
 
 def test_comments_are_read_from_both_formats(tmp_path):
     for name in "a.png", "a.jpg":
-        nst.files.write_image(tmp_path / name, nst_utils.to_pixels(np.zeros((1, 4, 4, 3))), "a comment")
-        assert nst.files.read_comment(tmp_path / name) == "a comment"
+        nst.pictures.encode.write_image(tmp_path / name, nst_utils.to_pixels(np.zeros((1, 4, 4, 3))), "a comment")
+        assert nst.pictures.encode.read_comment(tmp_path / name) == "a comment"
 
 
 def test_costs_that_are_told_from_some_iteration_on_are_left_empty_before(paint_here, tmp_path):

@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import nst.cost
 import nst.files
+import nst.pictures.decode
 import nst.record
 import nst.run
 import nst.settings
@@ -140,7 +140,7 @@ def test_a_finished_run_goes_on_to_more_epochs(paint_here, tmp_path, pixels):
     for name in "0.png", "2.png":  # their recipes differ: the run that they are of was to have 3 epochs
         np.testing.assert_array_equal(pixels(tmp_path / "whole" / name), pixels(tmp_path / "parts" / name))
     status, _, told = paint_here("--epochs", 4, "--output_dir", "parts", "--resume")
-    assert status == 2 and "has 5 of them behind it already" in told
+    assert status == 2 and "has finished 5 of them already" in told
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
@@ -179,7 +179,7 @@ def test_a_gpu_that_is_not_used_is_told(paint_here, tmp_path, monkeypatch):
     assert "GPU" not in paint_here()[1]
     (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
     if not tf.config.list_physical_devices("GPU"):
-        told = "A GPU is there and not used; pip install 'tensorflow[and-cuda]'"
+        told = "A GPU is there but not used; pip install 'tensorflow[and-cuda]'"
         assert paint_here()[1].splitlines()[1] == told
 
 
@@ -326,14 +326,14 @@ def test_a_full_disk_is_told_and_what_was_there_stays(paint, paint_here, tmp_pat
     assert {path.name: path.read_bytes() for path in (tmp_path / "output").iterdir()} == before
 
 
-@pytest.mark.parametrize("where", [(nst.cost, "Cost"), (nst_utils, "build_model"), (nst.record, "draw_curve")])
+@pytest.mark.parametrize("where", [(nst.run, "Cost"), (nst_utils, "build_model"), (nst.record, "draw_curve")])
 @pytest.mark.parametrize(
     "shortage",
     [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")],
     ids=["numpy", "tensorflow"],
 )
 def test_out_of_memory_is_told_with_the_size_and_the_flag(paint_here, monkeypatch, where, shortage):
-    nst.run.load_vgg_model.cache_clear()
+    nst.run.load_model.cache_clear()
 
     def fails(*_):
         raise shortage
@@ -350,7 +350,7 @@ def test_out_of_memory_before_the_run_is_told_too(paint_here, monkeypatch):
     def fails(*_):
         raise MemoryError
 
-    monkeypatch.setattr(nst.files, "flatten", fails)
+    monkeypatch.setattr(nst.pictures.decode, "flatten", fails)
     told = "nst_main.py: error: out of memory; give smaller pictures, or lower --image_size and --style_scale\n"
     assert paint_here() == (1, "", told)
 
@@ -360,7 +360,7 @@ def test_a_reader_who_leaves_ends_the_run_without_a_traceback(command, tmp_path)
     process.stdout.close()
     told = process.stderr.read()
     assert process.wait() == 1
-    assert told == "nst_main.py: error: the output cannot be written (Broken pipe); --resume goes on\n"
+    assert told == "nst_main.py: error: the output cannot be written (Broken pipe); --resume continues\n"
     all_whole(tmp_path / "output")
 
 
@@ -370,5 +370,5 @@ def test_a_log_on_a_full_disk_ends_the_run_without_a_traceback(paint):
         run = paint(stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert run.returncode == 1
     assert (
-        run.stderr == "nst_main.py: error: the output cannot be written (No space left on device); --resume goes on\n"
+        run.stderr == "nst_main.py: error: the output cannot be written (No space left on device); --resume continues\n"
     )

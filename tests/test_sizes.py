@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import nst.cost
-import nst.descent
-import nst.windows
+import nst.descent.sight
+import nst.network.windows
 import nst_utils
 import recipe
+from nst.descent import optimizers
 
 WAYS = ("plain", "winograd", "windows", "windows, winograd")
 
@@ -18,16 +18,12 @@ def pictures(height, width):
     return [nst_utils.reshape_and_normalize_image(recipe.picture(seed, *size)) for seed, size in enumerate(sizes, 1)]
 
 
-def cost_of(model, C, S, epochs):
-    return nst.cost.Cost(model, C, [nst.cost.Style(S)], nst.cost.Terms(), epochs)
-
-
 # --- windows ------------------------------------------------------------------------------------------------
 
 
 def test_margin_is_what_the_deepest_layer_sees(thin_model):
     """Counted in the network itself: the pixels that conv5_1's middle position hangs on."""
-    grid, margin = nst.windows.grid_and_margin(thin_model)
+    grid, margin = nst.network.windows.grid_and_margin(thin_model)
     image = tf.Variable(nst_utils.reshape_and_normalize_image(recipe.content(height=16 * 15, width=16)))
     with tf.GradientTape() as tape:
         seen = thin_model(image)["conv5_1"][:, 7]
@@ -41,13 +37,13 @@ def test_margin_is_what_the_deepest_layer_sees(thin_model):
     [(2400, 3200), (6000, 8000), (1000, 2001), (65500, 1366), (1366, 65500), (9459, 9459), (1415, 1415), (60, 50000)],
 )
 def test_windows_cover_a_picture_once_on_the_grid_with_their_margins(thin_model, size):
-    grid, margin = nst.windows.grid_and_margin(thin_model)
-    windows = nst.windows.cut_windows(size, thin_model)
+    grid, margin = nst.network.windows.grid_and_margin(thin_model)
+    windows = nst.network.windows.cut_windows(size, thin_model)
     assert len(windows) > 1
     assert len({(w.bottom - w.top, w.right - w.left) for w in windows}) == 1
     covered = np.zeros(size, "uint8")
     for w in windows:
-        assert (w.bottom - w.top) * (w.right - w.left) <= nst.windows.WINDOW_PIXELS
+        assert (w.bottom - w.top) * (w.right - w.left) <= nst.network.windows.WINDOW_PIXELS
         top, bottom, left, right = w.core_in_picture()
         covered[top:bottom, left:right] += 1
         assert w.top % grid == w.left % grid == 0
@@ -60,7 +56,7 @@ def test_windows_cover_a_picture_once_on_the_grid_with_their_margins(thin_model,
 
 
 def test_pictures_that_fit_are_seen_whole(thin_model):
-    assert nst.windows.cut_windows((1200, 1600), thin_model) == [(0, 1200, 0, 1600, (0, 1200, 0, 1600))]
+    assert nst.network.windows.cut_windows((1200, 1600), thin_model) == [(0, 1200, 0, 1600, (0, 1200, 0, 1600))]
 
 
 # --- the ways agree ---------------------------------------------------------------------------------------------
@@ -72,8 +68,8 @@ def test_windows_and_whole_give_the_same_cost_and_gradient(thin_model, see, heig
     results = []
     for way in ("plain", "windows"):
         see(way)
-        assert (len(nst.windows.cut_windows((height, width), thin_model)) > 1) == (way == "windows")
-        costs, gradient = cost_of(thin_model, C, S, epochs=1)(tf.constant(G))
+        assert (len(nst.network.windows.cut_windows((height, width), thin_model)) > 1) == (way == "windows")
+        costs, gradient = recipe.cost(thin_model, C, [S])(tf.constant(G))
         results.append(([float(cost) for cost in costs.values()], np.asarray(gradient)))
     (whole, whole_gradient), (windows, windows_gradient) = results
     assert windows == pytest.approx(whole, rel=1e-5)
@@ -85,19 +81,19 @@ def test_all_ways_agree_over_ten_iterations(thin_model, see):
     costs = {}
     for way in WAYS:
         see(way)
-        scale = nst.descent.Scale(10, lambda _: G, lambda: cost_of(thin_model, C, S, epochs=10))
-        costs[way] = [list(iterate.costs.values()) for iterate in nst.descent.descend([scale], nst.descent.adam(2.0))]
+        scale = optimizers.Scale(10, lambda _: G, lambda: recipe.cost(thin_model, C, [S], evaluations=10))
+        costs[way] = [list(iterate.costs.values()) for iterate in optimizers.descend([scale], optimizers.adam(2.0))]
     assert costs["plain"][-1][0] < costs["plain"][0][0]
     for way in WAYS[1:]:
         np.testing.assert_allclose(costs[way], costs["plain"], rtol=1e-4)
 
 
 def test_compiling_is_chosen_by_pixels_and_epochs(thin_model, monkeypatch):
-    windows = nst.windows.cut_windows((300, 400), thin_model)
-    assert nst.cost.choose_network(thin_model, windows, 10) is thin_model
-    assert nst.cost.choose_network(thin_model, windows, 200) is not thin_model
+    windows = nst.network.windows.cut_windows((300, 400), thin_model)
+    assert nst.descent.sight.choose_network(thin_model, windows, 10) is thin_model
+    assert nst.descent.sight.choose_network(thin_model, windows, 200) is not thin_model
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert nst.cost.choose_network(thin_model, windows, 200) is thin_model
+    assert nst.descent.sight.choose_network(thin_model, windows, 200) is thin_model
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])

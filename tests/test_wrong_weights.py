@@ -10,10 +10,10 @@ import pytest
 import safetensors.numpy
 import scipy.io
 
-import nst.weights
 import nst_utils
 import recipe
-from nst.files import InputError
+from nst.errors import InputError
+from nst.network import weights as networks
 
 THIN_16, THIN_19 = (recipe.kernels(width=0.125, blocks=recipe.NETWORKS[name]) for name in ("VGG-16", "VGG-19"))
 
@@ -83,8 +83,11 @@ def pickled(path):
 
 
 WRONG_FILES = {
-    "another vgg": (vgg13, "neither VGG-16 nor VGG-19 but 10 convolutions .*; use imagenet-vgg-verydeep-19.mat"),
-    "another vgg of keras": (vgg13_of_keras, "not VGG-16 or VGG-19 but 10 convolutions; use"),
+    "another vgg": (
+        vgg13,
+        r"holds 10 convolutions \(.*\), so it is neither VGG-16 nor VGG-19; use imagenet",
+    ),
+    "another vgg of keras": (vgg13_of_keras, "holds 10 convolutions, so it is neither VGG-16 nor VGG-19; use"),
     "cut short": (cut_short, "truncated or damaged .* download .* again"),
     "h5 cut short": (cut_keras_short, "truncated or damaged .* download .* again"),
     "safetensors cut short": (cut_safetensors_short, "truncated or damaged .* download .* again"),
@@ -93,10 +96,10 @@ WRONG_FILES = {
     "transposed kernels": (transposed, r"conv1_1 has a kernel of \(8, 3, 3, 3\)"),
     "nan": (with_nan, "conv2_2 holds nan or inf"),
     "resnet": (resnet, "not torchvision's vgg16 or vgg19 but a network that begins with bn1.weight; use one of these"),
-    "vgg11 of torch": (vgg11_of_torch, "not torchvision's vgg16 or vgg19 but 8 of its layers; use one of these"),
+    "vgg11 of torch": (vgg11_of_torch, "not torchvision's vgg16 or vgg19 but 8 feature layers; use one of these"),
     "batch normalization": (vgg_with_batch_normalization, "a VGG with batch normalization; use torchvision's vgg19"),
-    "a pth": (pickled, r"a pickle of PyTorch's, which can run code and is not read; .*safetensors\.torch\.save_file"),
-    "an old pth": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "a pickle of PyTorch's, which can run code"),
+    "a pth": (pickled, r"a PyTorch pickle, which can run code and is not read; .*safetensors\.torch\.save_file"),
+    "an old pth": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch pickle, which can run code"),
     "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer.*git lfs pull"),
     "html": (b"\n <!DOCTYPE html><html><body>404</body></html>", "a web page, not weights; download"),
     "matlab 7.3": (b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n", "a MATLAB 7.3 file"),
@@ -131,6 +134,6 @@ def test_memory_that_gives_out_is_not_called_damage(tmp_path, monkeypatch):
         raise MemoryError
 
     recipe.write_mat(tmp_path / "vgg.mat", THIN_16)
-    monkeypatch.setattr(nst.weights, "read_matconvnet", fails)
+    monkeypatch.setattr(networks, "read_matconvnet", fails)
     with pytest.raises(MemoryError):
-        nst.weights.read(pathlib.Path(tmp_path / "vgg.mat"))
+        networks.read(pathlib.Path(tmp_path / "vgg.mat"))

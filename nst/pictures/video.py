@@ -1,7 +1,7 @@
-"""Films in and out, frame by frame: memory does not grow with their length. And the animation of a run.
+"""Films in and out, one frame at a time, so that memory does not grow with their length.
 
-ffmpeg, which imageio-ffmpeg brings, reads and writes films; Pillow reads animations; a folder of numbered
-pictures is a film too. Frames are Pillow images in RGB.
+ffmpeg, which imageio-ffmpeg brings, reads and writes video; Pillow reads animations; a folder of numbered pictures
+is a film too. Frames are Pillow images in RGB.
 """
 
 import contextlib
@@ -17,39 +17,39 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageSequence
 
-import nst.files
-from nst.files import InputError, RunError, reason
+from nst.errors import InputError, RunError, reason
+from nst.pictures import decode
 
-ANIMATION_SECONDS, HOLD_SECONDS = 8, 2  # at the most, and then on the result
-FRAME_SECONDS = 0.04, 0.2  # the shortest, where there are many, and the longest
-ANIMATION_SIDE = 1280  # pixels, at the most
-FOLDER_RATE = 25  # frames a second of numbered pictures, which do not say
+FOLDER_RATE = 25  # frames a second of numbered pictures, which have no rate of their own
 
 
 class Film(NamedTuple):
-    """A film, and which of its frames are asked for."""
+    """A film, and the frames of it that are asked for."""
 
     path: pathlib.Path
-    kind: str  # "film", "animation" or "folder"
-    size: tuple  # width, height
-    rate: float  # frames a second, of those asked for
-    count: int  # of all its frames
-    chosen: range
+    kind: str  # "video", "animation" or "folder"
+    size: tuple  # (width, height)
+    rate: float  # frames a second, counting the chosen ones
+    count: int  # of all frames
+    chosen: range  # of frame numbers
     max_pixels: int  # of a frame
 
     @property
     def source_rate(self):
-        """Frames a second, of all."""
+        """Frames a second, counting all."""
         return self.rate * self.chosen.step
 
-    def frames(self, first=0):
-        """(number, image) of the chosen frames, from that number of them on. Raises RunError for a damaged one."""
+    def images(self, first=0):
+        """Yields (number, image) of the chosen frames, starting with number first. Raises RunError for a damaged one.
+
+        The numbers count the chosen frames from 0.
+        """
         numbers = {frame: number for number, frame in enumerate(self.chosen) if number >= first}
         last = max(numbers, default=-1)
-        with contextlib.closing(READERS[self.kind](self)) as images:
+        with contextlib.closing(READERS[self.kind](self)) as source:
             for frame in range(last + 1):
                 try:
-                    image = next(images)
+                    image = next(source)
                     image = image() if frame in numbers else None
                 except StopIteration:
                     raise RunError(
@@ -65,10 +65,9 @@ class Film(NamedTuple):
 
 
 def find_film(path, frames, max_pixels):
-    """The Film at a path, None where there is a picture. Raises InputError for what is neither.
+    """The Film at a path, or None if a picture is there. Raises InputError for a film without frames.
 
-    frames are "all" or "A:B:STEP", a slice of the frames as Python has it, from 0; "" leaves an animation
-    the picture that its first frame is.
+    frames is "all", or "A:B:STEP" as in a Python slice; with "" an animation counts as a picture, its first frame.
     """
     path = pathlib.Path(path)
     if os.path.isdir(path):  # noqa: PTH112 (Path's own can raise)
@@ -78,15 +77,15 @@ def find_film(path, frames, max_pixels):
             return None
         kind = "animation"
     elif not os.path.isfile(path):  # noqa: PTH113 (Path's own can raise)
-        return None  # to be told by whoever reads it
+        return None  # whoever reads the picture will report that it is missing
     else:
-        kind = "film"
+        kind = "video"
     try:
         size, rate, count = PROBES[kind](path, max_pixels) or (None, 0, 0)
     except (OSError, SyntaxError) as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from error
     if not count:
-        if kind == "film":
+        if kind == "video":
             return None
         raise InputError(f"{path}: no numbered pictures in it, and a film has some")
     if size[0] * size[1] > max_pixels:
@@ -98,57 +97,58 @@ def find_film(path, frames, max_pixels):
 
 
 def first_picture(path, max_pixels=math.inf):
-    """The picture in a file, or the first frame of a film. Raises InputError and RunError where there is none."""
+    """The picture in a file, or the first frame of a film. Raises InputError or RunError if there is none."""
     film = find_film(path, "", max_pixels)
-    return next(film.frames())[1] if film else nst.files.read_image(path, max_pixels)
+    return next(film.images())[1] if film else decode.read_image(path, max_pixels)
 
 
 def parse_frames(text):
-    """The slice that "all" or "A:B:STEP" means."""
+    """The slice that "", "all" or "A:B:STEP" means."""
     if text in ("", "all"):
         return slice(None)
     return slice(*(int(part) if part else None for part in text.split(":")))
 
 
 def is_picture(path):
-    """Whether Pillow knows its format; how large it may be is asked when it is read."""
+    """Whether Pillow knows the format; the size is checked when the picture is read."""
     try:
-        with nst.files.bounded(None), Image.open(path):
+        with decode.bounded(None), Image.open(path):
             return True
     except (OSError, ValueError):
         return False
 
 
-# --- Each kind: (size, rate, count) or None, and a generator of functions that give an image ----------------------
+# --- Each kind of film: a probe, which gives (size, rate, count) or None, and a reader, which yields functions that
+# --- return an image
 
 
-def probe_film(path, max_pixels):
+def probe_video(path, max_pixels):
     try:
         facts = path.stat()
-        return count_film(path, facts.st_mtime_ns, facts.st_size)
-    except (OSError, RuntimeError, KeyError, StopIteration):  # what is no film
+        return count_frames(path, facts.st_mtime_ns, facts.st_size)
+    except (OSError, RuntimeError, KeyError, StopIteration):  # the file is no film
         return None
 
 
-@functools.lru_cache(maxsize=1000)  # all of it is decoded, and a batch asks more than once
-def count_film(path, changed, bytes):
+@functools.lru_cache(maxsize=1000)  # the whole film is decoded for it, and a batch asks more than once
+def count_frames(path, changed, bytes):
     with contextlib.closing(imageio_ffmpeg.read_frames(local(path))) as frames:
         told = next(frames)
-    if told["codec"].strip(",") == "ansi":  # text, as a terminal shows it
+    if told["codec"].strip(",") == "ansi":  # a text file, which ffmpeg shows as a terminal would
         return None
     rate = told["fps"] or FOLDER_RATE
     with contextlib.closing(at_rate(path, rate)) as frames:
         next(frames)
         count = sum(1 for _ in frames)
-    return (told["size"], rate, count) if count > 1 else None  # a still picture is a film of one frame to it
+    return (told["size"], rate, count) if count > 1 else None  # to ffmpeg a picture is a film of one frame
 
 
 def at_rate(path, rate):
-    """Its frames at a steady rate: a phone's or a screen's come as they can, and the sound is to fit."""
+    """The frames at a steady rate. Those of a phone or a screen recording come unevenly, and would lose their sound."""
     return imageio_ffmpeg.read_frames(local(path), output_params=["-r", f"{rate:.6g}"])
 
 
-def read_film(film):
+def read_video(film):
     with contextlib.closing(at_rate(film.path, film.source_rate)) as frames:
         size = next(frames)["size"]
         for frame in frames:
@@ -156,22 +156,22 @@ def read_film(film):
 
 
 def probe_animation(path, max_pixels):
-    with nst.files.bounded(None), Image.open(path) as image:
+    with decode.bounded(None), Image.open(path) as image:
         milliseconds = []
         for frame in ImageSequence.Iterator(image):
-            frame.load()  # before that a WebP does not tell
+            frame.load()  # a WebP has its duration only then
             milliseconds.append(frame.info.get("duration", 0) or 100)
         return image.size, 1000 / np.mean(milliseconds), len(milliseconds)
 
 
 def read_animation(film):
-    with nst.files.bounded(None), Image.open(film.path) as image:  # find_film has asked
+    with decode.bounded(None), Image.open(film.path) as image:  # find_film has checked the size
         for frame in ImageSequence.Iterator(image):
-            yield lambda frame=frame: nst.files.flatten(frame.copy())[0]
+            yield lambda frame=frame: decode.flatten(frame.copy())[0]
 
 
 def numbered(path):
-    """The files of a folder whose names end in a number, in its order."""
+    """The pictures of a folder whose names end in a number, ordered by it."""
     found = ((re.fullmatch(r"(.*?)(\d+)", file.stem), file) for file in path.iterdir() if not file.name.startswith("."))
     return [file for _, _, file in sorted((int(m[2]), m[1], file) for m, file in found if m and is_picture(file))]
 
@@ -179,24 +179,24 @@ def numbered(path):
 def probe_folder(path, max_pixels):
     if not (files := numbered(path)):
         return None
-    return nst.files.read_image(files[0], max_pixels).size, FOLDER_RATE, len(files)
+    return decode.read_image(files[0], max_pixels).size, FOLDER_RATE, len(files)
 
 
 def read_folder(film):
     for file in numbered(film.path):
-        yield lambda file=file: nst.files.read_image(file, film.max_pixels)
+        yield lambda file=file: decode.read_image(file, film.max_pixels)
 
 
-PROBES = {"film": probe_film, "animation": probe_animation, "folder": probe_folder}
-READERS = {"film": read_film, "animation": read_animation, "folder": read_folder}
+PROBES = {"video": probe_video, "animation": probe_animation, "folder": probe_folder}
+READERS = {"video": read_video, "animation": read_animation, "folder": read_folder}
 
 
 def local(path):
-    """A path that ffmpeg takes for nothing else, an option or a protocol."""
+    """The path in a form that ffmpeg cannot take for an option or a protocol."""
     return str(pathlib.Path(path).resolve())
 
 
-# --- Out ----------------------------------------------------------------------------------------------------------
+# --- Writing ------------------------------------------------------------------------------------------------------
 
 
 def has_ffmpeg():
@@ -207,8 +207,8 @@ def has_ffmpeg():
 
 
 def encode(path, size, pictures, count, rate, comment=""):
-    """An .mp4 in H.264 of so many pictures. Raises OSError where ffmpeg does not write it all."""
-    even = [side + side % 2 for side in size]  # as H.264 in its common form wants them
+    """Write count pictures as an .mp4 in H.264. Raises OSError if ffmpeg does not write all of them."""
+    even = [side + side % 2 for side in size]  # the common form of H.264 needs even sides
     writer = imageio_ffmpeg.write_frames(
         local(path),
         even,
@@ -223,7 +223,7 @@ def encode(path, size, pictures, count, rate, comment=""):
         for picture in pictures:
             frame = np.pad(np.asarray(picture), [(0, even[1] - size[1]), (0, even[0] - size[0]), (0, 0)], "edge")
             writer.send(frame.tobytes())
-    try:  # its writer does not ask ffmpeg how it ended
+    try:  # the writer does not check how ffmpeg ended
         written = imageio_ffmpeg.count_frames_and_secs(local(path))[0]
     except RuntimeError:
         written = 0
@@ -232,12 +232,12 @@ def encode(path, size, pictures, count, rate, comment=""):
 
 
 def add_sound(path, film, count):
-    """Put the sound of the film's first so many chosen frames to the .mp4 at path. Raises OSError where it fails."""
-    if film.kind != "film":
+    """Add the sound of the film's first count chosen frames to the .mp4 at path. Raises OSError if that fails."""
+    if film.kind != "video":
         return
     start, seconds = film.chosen.start / film.source_rate, count / film.rate
     with_sound = path.with_name(f"{path.name}.sound")
-    for codec in "copy", "aac":  # an .mp4 does not hold every kind
+    for codec in "copy", "aac":  # an .mp4 cannot hold every kind of sound
         words = ["-ss", f"{start:.6f}", "-t", f"{seconds:.6f}", "-i", local(film.path), "-map", "0:v", "-map", "1:a?"]
         words += ["-c:v", "copy", "-c:a", codec, "-map_metadata", "0", "-f", "mp4", local(with_sound)]
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "quiet", "-i", local(path), *words]
@@ -245,40 +245,4 @@ def add_sound(path, film, count):
             with_sound.replace(path)
             return
         with_sound.unlink(missing_ok=True)
-    raise OSError("ffmpeg cannot put the sound to it")
-
-
-# --- Animations of a run -----------------------------------------------------------------------------------------
-
-
-def write_animation(path, size, frames, comment=""):
-    """A .gif or .mp4 of pictures that frames are functions of; one at a time is held.
-
-    Where there are too many, evenly chosen ones are shown, the first and the last among them.
-    """
-    most = int(ANIMATION_SECONDS / FRAME_SECONDS[0])
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
-    seconds = float(np.clip(ANIMATION_SECONDS / len(chosen), *FRAME_SECONDS))
-    size = nst.files.size_with_long_side(size, min(max(size), ANIMATION_SIDE))
-    pictures = (frames[i]().resize(size, Image.Resampling.LANCZOS) for i in chosen)
-    with nst.files.whole_path(path) as part:
-        write = {".gif": write_gif, ".mp4": write_mp4}[path.suffix]
-        write(part, size, pictures, len(chosen), seconds, comment)
-
-
-def write_gif(path, size, pictures, count, seconds, comment):
-    """Pillow takes the pictures one by one, and keeps them with a byte a pixel."""
-    milliseconds = [10 * round(100 * seconds)] * (count - 1) + [1000 * HOLD_SECONDS]
-    options = {"append_images": pictures, "duration": milliseconds, "loop": 0, "comment": comment}
-    next(pictures).save(path, "GIF", save_all=True, **options)
-
-
-def write_mp4(path, size, pictures, count, seconds, comment):
-    held = round(HOLD_SECONDS / seconds)
-
-    def frames():
-        for picture in pictures:
-            yield picture
-        yield from [picture] * held
-
-    encode(path, size, frames(), count + held, 1 / seconds, comment)
+    raise OSError("ffmpeg cannot add the sound")

@@ -1,7 +1,8 @@
-"""The contact sheet of a batch: its results in one picture, in rows and columns labelled by what varies.
+"""The contact sheet of a batch: its results in one picture, labelled by the settings that vary.
 
-Where every value of the last thing that varies is there with every combination of the others, these are the columns
-and those the rows, as far as a sheet can hold them. Otherwise each result has its label below it.
+If every value of the last setting occurs with every combination of the others, the sheet is a table: it has a column
+for each value and a row for each combination. If not, or if the table would have only one row or column, or too many,
+each result has its label below it.
 """
 
 import math
@@ -12,20 +13,22 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-import nst.files
-import nst.film
+from nst.errors import InputError, RunError
+from nst.pictures.encode import write_image
+from nst.pictures.resize import resize_to_long_side
+from nst.pictures.video import first_picture
 
-SIDE, WIDTH, HEIGHT = 400, 6000, 12000  # pixels, at the most: of a picture's longer side, of all in a row or a column
-MOST_COLUMNS, MOST_ROWS = 30, 100  # with labels of their own
-GAP, TEXT, LINE = 14, 16, 21  # pixels: between two pictures, of the letters, of a line
-LABEL_WIDTH, LABEL_LINES = 190, 4  # pixels, of a row's label; lines, at the most
+SIDE, WIDTH, HEIGHT = 400, 6000, 12000  # pixels, at most: a picture's longer side, a row of pictures, a column of them
+MOST_COLUMNS, MOST_ROWS = 30, 100  # of a table
+GAP, TEXT, LINE = 14, 16, 21  # pixels: gap between pictures, font size, line height
+LABEL_WIDTH, LABEL_LINES = 190, 4  # at most: pixels of a row's label, lines of any label
 PAPER, INK, BLANK = "white", "#222", "#e8e8e8"
 
 
 def write(path, labels, pictures):
-    """Write the sheet of jobs to path: of each its label, {what varies: its value}, and its picture's path or None.
+    """Write the sheet to path. Raises nst.errors.WriteError.
 
-    Raises nst.files.WriteError.
+    labels has {setting: value} for each job, and pictures has the path of its result, or None.
     """
     columns, rows, places = arrange(labels)
     across = len(columns) or math.ceil(math.sqrt(len(labels)))
@@ -66,11 +69,14 @@ def write(path, labels, pictures):
         write_text((corner(0, number)[0], GAP // 2), column, width)
     for number, row in enumerate(rows):
         write_text((GAP, corner(number, 0)[1]), row, LABEL_WIDTH)
-    nst.files.write_image(path, np.asarray(sheet))
+    write_image(path, np.asarray(sheet))
 
 
 def arrange(labels):
-    """(labels of the columns, of the rows, (row, column) of each job); none where these do not fill a table."""
+    """(labels of the columns, labels of the rows, [(row, column) of each job]).
+
+    The three lists are empty if the jobs do not form a table (see the module's docstring).
+    """
     if not labels[0]:
         return [], [], []
     *names, last = labels[0]
@@ -89,9 +95,9 @@ def in_line(label):
 
 
 def open_small(path, side):
-    """The picture, or a film's first, of that longer side; None where there is none to be read."""
+    """The picture, or the first frame of a film, resized to the longer side; None if there is none to read."""
     try:
-        image = path and nst.film.first_picture(path)
-    except (nst.files.InputError, nst.files.RunError):
+        image = path and first_picture(path)
+    except (InputError, RunError):
         return None
-    return image and nst.files.resize_to_long_side(image, side)
+    return image and resize_to_long_side(image, side)

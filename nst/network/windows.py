@@ -1,7 +1,7 @@
-"""A picture in windows: how a large one is cut, and how its parts are found again in the network's layers.
+"""Windows: how a large picture is cut into parts, and where these parts are in the network's layers.
 
-Windows lie on the grid of the network's poolings, so that these fall in each as in the whole picture, and
-overlap by what its deepest layer sees: what a window's core answers is what the whole picture would.
+Windows lie on the grid of the network's poolings, so that each pooling takes the same pixels as in the whole picture.
+They overlap by what the deepest layer sees, so that the activations in a window's core are those of the whole picture.
 """
 
 import itertools
@@ -9,17 +9,16 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-WHOLE_PIXELS = 2_000_000  # larger pictures are seen in windows, which cost a second forward pass,
-WINDOW_PIXELS = 1_200_000  # of so many pixels at the most: about 1.5 GB
+WHOLE_PIXELS = 2_000_000  # larger pictures are seen in windows, which takes a second pass forward
+WINDOW_PIXELS = 1_200_000  # of a window at most, which takes about 1.5 GB
 
 
 class Window(NamedTuple):
-    """A part of a picture that goes through the network by itself: its rows top to bottom, columns left to right.
+    """A part of a picture that goes through the network by itself: rows top to bottom, columns left to right.
 
-    Its core (top, bottom, left, right), in the window's own pixels, is what of it counts. The cores of a
-    picture's windows cover it once; around each lies all that the network sees from there.
+    Only its core counts, (top, bottom, left, right) in the window's own pixels. The cores of a picture's windows
+    cover the picture once, and around each core the window has all that the network sees from there.
     """
 
     top: int
@@ -29,23 +28,24 @@ class Window(NamedTuple):
     core: tuple
 
     def of(self, picture, stride=1):
-        """The window's part of a picture (1, n_H, n_W, 3), or of an activation with a position for stride pixels."""
+        """The window's part of a picture (1, n_H, n_W, 3), or of an activation with one position per stride pixels."""
         return picture[:, slice_by(self.top, self.bottom, stride), slice_by(self.left, self.right, stride)]
 
     def of_layers(self, arrays):
-        """The same of {layer: activation, or None}."""
+        """{layer: the window's part} of {layer: activation or None}."""
         return {name: a if a is None else self.of(a, stride(name)) for name, a in arrays.items()}
 
     def core_in_picture(self):
-        """The core in the picture's pixels."""
+        """The core (top, bottom, left, right) in the picture's pixels."""
         top, bottom, left, right = self.core
         return self.top + top, self.top + bottom, self.left + left, self.left + right
 
 
 def cut_windows(size, model, whole=None):
-    """The windows that a picture of size (n_H, n_W) goes through the model in, all of one size.
+    """The Windows, all of one size, in which a picture of size (n_H, n_W) goes through the model.
 
-    One if the picture has at most whole pixels, WHOLE_PIXELS by default; otherwise those that have the fewest in all.
+    A picture of at most whole pixels, by default WHOLE_PIXELS, is one window. A larger one gets the windows that have
+    the fewest pixels together.
     """
     grid, margin = grid_and_margin(model)
     if size[0] * size[1] <= (WHOLE_PIXELS if whole is None else whole):
@@ -64,8 +64,8 @@ def cut_windows(size, model, whole=None):
 
 
 def part_sizes(length, grid, margin):
-    """(1, 2, ..., as many parts as length can be cut in), and the size of each such part."""
-    parts = np.arange(1, max(1, (length - 2 * margin) // grid) + 1, dtype="int64")  # products go beyond 2^31
+    """(the numbers of parts that a length can be cut into: 1, 2, ...; the size of a part for each)."""
+    parts = np.arange(1, max(1, (length - 2 * margin) // grid) + 1, dtype="int64")  # products exceed 2^31
     return parts, length - (parts - 1) * step_between(length, parts, grid, margin)
 
 
@@ -116,9 +116,3 @@ def slice_by(start, end, stride):
 def crop(activation, core, name):
     """The core (top, bottom, left, right), in pixels, of a layer's activation (1, n_H, n_W, n_C)."""
     return activation[:, slice_by(core[0], core[1], stride(name)), slice_by(core[2], core[3], stride(name))]
-
-
-def share(activation, size, name):
-    """What part an activation's positions are of all that its layer has for a picture of that size."""
-    n_H, n_W = layer_size(size, name)
-    return tf.cast(tf.shape(activation)[1] * tf.shape(activation)[2], "float32") / (n_H * n_W)

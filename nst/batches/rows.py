@@ -1,8 +1,8 @@
-"""Many pictures in one command: the rows of a CSV file, each a job, and the variants of --vary.
+"""Many pictures in one command: a job for each row of a CSV file and for each variant of --vary.
 
-The header names flags; what a row leaves empty is as the command line says. All rows are checked before
-the first is painted. TensorFlow starts once, and what was loaded and compiled for one job serves the next.
-Jobs share no file, so machines can share a batch, each with a shard of its rows.
+The header of the file names flags. An empty cell takes its value from the command line. All rows are checked before
+the first job is painted. TensorFlow starts once, and later jobs reuse what was loaded and compiled for earlier ones.
+No two jobs write the same file, so several machines can share a batch: each paints one shard of the rows.
 """
 
 import csv
@@ -17,31 +17,32 @@ import time
 from typing import NamedTuple
 
 import nst.files
-from nst.files import InputError, reason
+from nst.batches.report import Report
+from nst.errors import InputError, RunError, WriteError, reason
+from nst.films.job import prepare
 from nst.flags import cell_words, join_values, parse_settings
-from nst.job import prepare
-from nst.report import Report
 from nst.settings import FIELDS, PICTURES, Settings
 
-OF_THE_COMMAND = ("batch", "vary", "shard", "report", "settings", "resume", "quiet")  # flags that are no row's
+OF_THE_COMMAND = ("batch", "vary", "shard", "report", "settings", "resume", "quiet")  # flags that a row cannot set
 MOST_VARIANTS = 1000
 
 
 class Row(NamedTuple):
-    """A job of the batch, and where it comes from."""
+    """A job of the batch, with the line and the variant that it comes from."""
 
-    line: int  # in the file; of variants alone their number
-    where: str  # the same in words, with the variant
+    line: int  # in the CSV file; without a file, the number of the variant
+    where: str  # the line and the variant, for messages
     settings: Settings
-    said: tuple  # names of the flags that its cells and its variant give
-    repeated: bool  # an earlier row is the same job
+    said: tuple  # names of the flags that its cells and its variant set
+    repeated: bool  # whether an earlier row is the same job
 
 
-def run(command, argv, stop, import_run):
-    """Paint the jobs of command.batch and command.vary, command being the Settings of argv; returns the exit status.
+def run(command, argv, stop, start):
+    """Paint the jobs of command.batch and command.vary, and return the exit status.
 
-    A job that fails is told and the next one runs. Raises InputError, with a line for each fault of the
-    file, before anything is painted, and KeyboardInterrupt where stop says so.
+    command is the Settings of argv. start() starts TensorFlow and returns the function that paints a job. If a job
+    fails, the next one runs. With command.report, run() only merges the reports of the shards. Raises InputError
+    before the first job, with a line for each mistake in the rows, and KeyboardInterrupt if a signal came.
     """
     rows = read_rows(command, argv)
     shard, of = map(int, command.shard.split("/"))
@@ -51,7 +52,7 @@ def run(command, argv, stop, import_run):
         if command.report:
             report.gather()
         else:
-            paint = import_run().paint if report.rows else None
+            paint = start() if report.rows else None
         report.write()
         try:
             for number, row in enumerate(() if command.report else report.rows, 1):
@@ -63,10 +64,10 @@ def run(command, argv, stop, import_run):
 
 
 def paint_row(row, title, paint, report, stop):
-    """Paint a row's job, if it is to be painted, and report it."""
+    """Paint the job of a row and report its status. A repeated or finished job is skipped."""
     settings, started, stop.patient, begun = row.settings, time.monotonic(), False, False
     if stop.signum:
-        raise KeyboardInterrupt("between two jobs; --resume goes on")
+        raise KeyboardInterrupt("between two jobs; --resume continues")
     try:
         job = None if row.repeated else prepare(settings)
         if job is None or job.finished:
@@ -81,11 +82,11 @@ def paint_row(row, title, paint, report, stop):
     except KeyboardInterrupt as interrupt:
         if begun:
             report.add(row, "stopped", seconds=time.monotonic() - started)
-        raise KeyboardInterrupt(*(interrupt.args or ["before a job's first iteration; --resume goes on"])) from None
+        raise KeyboardInterrupt(*(interrupt.args or ["before a job's first iteration; --resume continues"])) from None
     except Exception as error:
-        if isinstance(error, OSError) and not isinstance(error, nst.files.WriteError):
-            raise  # the standard output's
-        known = isinstance(error, InputError | nst.files.RunError | nst.files.WriteError)
+        if isinstance(error, OSError) and not isinstance(error, WriteError):
+            raise  # standard output cannot be written, so the batch ends
+        known = isinstance(error, InputError | RunError | WriteError)
         message = str(error) if known else f"{type(error).__name__}: {reason(error)}"
         print(f"nst_main.py: error: {row.where}: {message}", file=sys.stderr)
         report.add(row, "failed", seconds=time.monotonic() - started, message=message)
@@ -97,15 +98,15 @@ def paint_row(row, title, paint, report, stop):
 
 
 def read_rows(command, argv):
-    """The Rows of command.batch and command.vary. Raises InputError, with a line for each fault, unless all are sound.
+    """The checked Rows of command.batch and command.vary. Raises InputError with a line for each mistake.
 
-    They can be painted then, or, with command.report, read of.
+    Without command.report it checks the inputs of each job too.
     """
     cells_of = read_cells(command.batch) if command.batch else [(0, {})]
     count = len(cells_of) * math.prod(len(values) for _, *values in command.vary)
     if command.vary and count > MOST_VARIANTS:
         raise InputError(
-            f"argument --vary: {count:,} pictures, and {MOST_VARIANTS:,} are the most; vary less at a time"
+            f"argument --vary: {count:,} pictures are over the limit of {MOST_VARIANTS:,}; give fewer values"
         )
     variants = list(vary(command.vary))
     if both := variants[0][0].keys() & cells_of[0][1].keys():
@@ -115,18 +116,18 @@ def read_rows(command, argv):
         where = " with ".join([f"line {line}"] * bool(line) + [variant] * bool(variant))
         try:
             settings = row_settings(command, argv, cells, changes, variant)
-            # Folders whose names differ in case alone are one on many systems, and a batch is for any.
+            # Many systems ignore the case of a folder's name, and a batch must run on any system.
             folder = str(pathlib.Path(settings.output_dir).resolve()).casefold()
             if folder == str(pathlib.Path(command.output_dir).resolve()).casefold():
-                raise InputError(f"its folder {settings.output_dir} is the batch's own; give it one below")
+                raise InputError(f"its folder {settings.output_dir} is also the batch's folder; choose one inside it")
             said = (*(name for name, cell in cells.items() if cell), *changes)
             row = Row(line or number, where, settings, said, repeated=folder in owners)
             owner = owners.setdefault(folder, row)
             if owner.settings != settings:
-                raise InputError(f"its folder {settings.output_dir} is {owner.where}'s too; give it an output_dir")
+                raise InputError(f"its folder {settings.output_dir} is used by {owner.where}; set another output_dir")
             if not row.repeated and not command.report:
                 job = prepare(settings, coming)
-                coming[os.path.realpath(job.result)] = job.canvas.image.size
+                coming[os.path.realpath(job.result)] = job.originals.canvas.size[::-1]
             rows.append(row)
         except InputError as error:
             faults.append(f"{command.batch or '--vary'} {where}: {error}")
@@ -136,7 +137,10 @@ def read_rows(command, argv):
 
 
 def read_cells(path):
-    """[(line number, {flag's name: cell})] of the rows of a CSV file. Raises InputError where it is none."""
+    """The rows of a CSV file, [(line number, {flag: cell})].
+
+    Raises InputError if the file cannot be read, has a wrong header or has no rows.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True, strict=True)
@@ -144,28 +148,32 @@ def read_cells(path):
             rows = [(reader.line_num, cells) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"argument --batch: {path}: cannot be read ({reason(error)})") from error
-    check_names(names, f"argument --batch: {path}: its header has")
+    check_names(names, f"argument --batch: {path}: column")
     if not rows:
         raise InputError(f"argument --batch: {path}: no jobs; it needs a header of flags and a row for each job")
     return rows
 
 
 def check_names(names, told):
-    """Raises InputError where one is no flag of a job, or is there twice."""
+    """Raises InputError if a name is not a flag that a job can set, or appears twice. The message starts with told."""
     allowed = [field.name for field in FIELDS.values() if field.name not in OF_THE_COMMAND]
     if unknown := [name for name in names if name not in allowed]:
-        raise InputError(f"{told} {unknown[0]!r}, which is none of {', '.join(allowed)}")
+        raise InputError(f"{told} {unknown[0]!r} is not a flag that a job can set; use one of {', '.join(allowed)}")
     if len(set(names)) < len(names):
-        raise InputError(f"{told} {max(names, key=names.count)!r} twice")
+        raise InputError(f"{told} {max(names, key=names.count)!r} appears twice; remove one")
 
 
 def vary(asked):
-    """({flag's name: cell}, name of the folder) of each combination of what --vary asks for, [(name, value, ...)]."""
-    check_names([name for name, *_ in asked], "argument --vary: there is")
+    """Yield ({flag: cell}, name of the folder) for each combination of the values of --vary.
+
+    asked is [(flag, value, ...)]. Raises InputError if a flag cannot vary or has no values, or if a flag or
+    a value appears twice.
+    """
+    check_names([name for name, *_ in asked], "argument --vary:")
     axes = []
     for name, *values in asked:
         if name == "output_dir":
-            raise InputError("argument --vary: output_dir is made of what varies; --output_dir names the folder of all")
+            raise InputError("argument --vary: output_dir cannot vary; each variant gets a folder in --output_dir")
         if not values or len(set(values)) < len(values):
             twice = f"has {max(values, key=values.count)!r} twice" if values else "has no values"
             raise InputError(f"argument --vary: {name} {twice}; give it each value once")
@@ -175,7 +183,10 @@ def vary(asked):
 
 
 def slugs(name, values):
-    """What stands for each value of a flag in the name of a folder: of a picture its name alone."""
+    """The text for each value of a flag in the name of a folder; for a picture, its name without the extension.
+
+    If two texts are equal, ignoring case, each text gets a number.
+    """
     parts = [[pathlib.Path(part).stem if name in PICTURES else part for part in value.split(";")] for value in values]
     found = [re.sub(r"[^\w.+-]+", "_", "+".join(part.strip() for part in value)) for value in parts]
     alike = len({slug.casefold() for slug in found}) < len(found)
@@ -183,7 +194,10 @@ def slugs(name, values):
 
 
 def row_settings(command, argv, cells, changes, variant):
-    """The Settings of a row: the command's, but for what its cells say, if anything, and what its variant changes."""
+    """The Settings of a row: those of the command, overridden by the row's cells and by its variant.
+
+    Raises InputError if there are more cells than flags in the header, or if a value is wrong.
+    """
     if None in cells:
         raise InputError("it has more cells than the header")
     cells = {name: cell.strip() for name, cell in cells.items() if cell and cell.strip()}

@@ -1,21 +1,22 @@
-"""Motion between two frames of a film, and how far it is to be trusted.
+"""The motion between two frames of a film, where it can be trusted, and what it carries over.
 
     [Ruder]  Ruder, Dosovitskiy & Brox 2016, Artistic Style Transfer for Videos, arXiv 1604.08610
     [DIS]    Kroeger, Timofte, Dai & Van Gool 2016, Fast Optical Flow using Dense Inverse Search,
              arXiv 1603.03590, as OpenCV has it
 
-Frames are uint8 (n_H, n_W, 3). A flow (n_H, n_W, 2) says for each pixel how far to the right and down what
-is there stands in the other frame, in pixels.
+Frames are uint8 (n_H, n_W, 3). A flow (n_H, n_W, 2) says how far to the right and down each pixel's content is in
+the other frame, in pixels.
 """
 
 import cv2
 import numpy as np
 
-ALIKE_PIXELS, ALIKE_LEVELS = 5, 12  # a difference of so many grey levels, over so many pixels, can be seen
-STROKE = 1 / 40  # of the long side: what is finer is texture
-DETAIL = 0.6  # as much of the content's own fine structure is beneath the strokes of what comes into sight
+ALIKE_PIXELS, ALIKE_LEVELS = 5, 12  # a difference of this many grey levels over this many pixels is visible
+LEAST_CONTRAST, CONTRAST = 2, 50  # grey levels, standard deviations: a frame that shows nothing; an evenly lit one
+STROKE = 1 / 40  # of the long side: finer structure is texture
+DETAIL = 0.6  # how much of the content's fine structure lies under the strokes of what comes into sight
 
-cv2.setNumThreads(1)  # DIS runs in one anyway, and its pool would compete with TensorFlow's
+cv2.setNumThreads(1)  # DIS uses one thread, and OpenCV's pool would compete with TensorFlow's
 
 
 def flow(here, there):
@@ -24,17 +25,25 @@ def flow(here, there):
     return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
 
 
+def evenly_lit(frame):
+    """The frame with a fixed mean and deviation, uint8, so that a fade is no motion; None if it shows nothing."""
+    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+    if grey.std() < LEAST_CONTRAST:
+        return None
+    return np.clip((frame - grey.mean()) * (CONTRAST / grey.std()) + 128, 0, 255).astype("uint8")
+
+
 def look_up(image, flow, border=cv2.BORDER_REFLECT_101):
-    """image (n_H, n_W, n) where the flow says that it stands, by bicubic interpolation."""
+    """image (n_H, n_W, n), moved: each pixel is taken from where the flow says it is, by bicubic interpolation."""
     rows, columns = np.indices(flow.shape[:2], "float32")
     return cv2.remap(image, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_CUBIC, borderMode=border)
 
 
 def trust(back, forth):
-    """(n_H, n_W), 1 where the flow back to the frame before holds, 0 where not.
+    """Where the flow back to the frame before can be trusted: (n_H, n_W), 1 where it can, 0 where it cannot.
 
-    It does not where the flow forth, from where it leads, does not lead home again (something is hidden
-    in the frame before), where it leads out of the frame, and along the edges of motion [Ruder, section 4.2].
+    It cannot where the flow forth does not return to the same pixel (something was hidden in the frame before),
+    where it leaves the frame, and along the edges of motion [Ruder, section 4.2].
     """
     home = look_up(forth, back)
 
@@ -52,11 +61,11 @@ def trust(back, forth):
 
 
 def start_from(painted, before, here, back, trusted, texture):
-    """What to paint a frame from, (n_H, n_W, 3): the one before, painted, carried along the flow back to it.
+    """The start of a frame, (n_H, n_W, 3): the painted frame before, carried along the flow back to it.
 
-    before and here are the contents of both. An even area shows no motion, and needs none: where the content
-    looks the same the flow will do. What has come into sight continues what is around it, its light and dark
-    changed as the content is, with the content's detail and in the strokes of a texture (n_H, n_W, 3).
+    before and here are the contents of both frames. An even area shows no motion and needs none: if the content
+    looks the same, the flow is used without trust. What has come into sight continues what was beside it, as
+    light or dark as the content is there, with detail from the content and strokes from texture (n_H, n_W, 3).
     """
     carried = look_up(painted, back)
     change = here - look_up(before, back)

@@ -1,7 +1,7 @@
-"""What became of the jobs of a batch: a table in CSV, a page to look at and a sheet of the results.
+"""The report of a batch: the status of each job in a CSV table and an HTML page, and a contact sheet of the results.
 
-The table and the page are written as the jobs come, each whole at every moment, the sheet at the end. Shards have
-their own, which gather() brings together.
+The table and the page are updated while the jobs run, and are complete files at any time. The sheet is written at the
+end. Each shard writes its own report, and gather() merges the tables.
 """
 
 import collections
@@ -11,28 +11,28 @@ import io
 import pathlib
 import sys
 
+import nst.batches.page
+import nst.batches.sheet
 import nst.files
-import nst.page
-import nst.sheet
-from nst.settings import PICTURES
+from nst.errors import WriteError
+from nst.settings import COSTS, PICTURES
 
-COSTS = ("total", "content", "style", "tv", "temporal")
-PICTURED = {"content_image_filename": "content", "style_image_filename": "style"}  # which are shown as pictures
+PICTURED = {"content_image_filename": "content", "style_image_filename": "style"}  # settings shown as pictures
 COLUMNS = (
     *("line", *PICTURED, "output_dir", "status", "seconds"),
     *(f"{name}_cost" for name in COSTS),
     "message",
 )
-ENDED = ("done", "skipped", "stopped", "failed")  # and before that a job is waiting or running
+ENDED = ("done", "skipped", "stopped", "failed")  # a job that has not ended is waiting or running
 
 
 class Report:
-    """The report of the rows, some or all of the batch's, and what has been said already."""
+    """The report of rows, all or some of a batch's: name.csv, name.html and name.jpg in folder. batch is all rows."""
 
     def __init__(self, folder, name, batch, rows):
         self.folder, self.name, self.rows = folder, name, rows
-        self.varying = varying(batch)  # also where a shard's rows are alike
-        self.entries, self.jobs = {}, {}  # of each row, for the table and for the page
+        self.varying = varying(batch)  # in the whole batch, so that all shards show the same settings
+        self.entries, self.jobs = {}, {}  # {row: its entry in the table}, {row: its values on the page}
         for row in rows:
             self.note(row, as_entry(row, "waiting"))
         self.noticed, self.unwritten, self.unsaved = set(), set(), False
@@ -43,14 +43,14 @@ class Report:
 
     @property
     def count(self):
-        """{status: how many} of the jobs that have ended."""
+        """{status: number of jobs} of the jobs that have ended."""
         ended = (entry["status"] for entry in self.entries.values() if entry["status"] in ENDED)
         return collections.Counter(ended)
 
     def add(self, row, status, costs=None, seconds=0, message=""):
-        """Note and write what became of a row's job."""
+        """Set the status of a row's job, and write the table and the page. A WriteError is printed."""
         self.note(row, as_entry(row, status, costs, seconds, message))
-        self.unsaved = status == "skipped"  # those come by the hundred, and the next one is written with them
+        self.unsaved = status == "skipped"  # skipped jobs come by the hundred; the next write includes them
         if not self.unsaved:
             with self.failure_told("table and page"):
                 if status in ENDED:
@@ -58,27 +58,30 @@ class Report:
                 self.write_page()
 
     def write(self):
-        """Write the table and the page. Raises nst.files.WriteError."""
+        """Write the table and the page. Raises WriteError."""
         self.write_table()
         self.write_page()
 
     def note(self, row, entry):
         self.entries[row] = entry
         varies = {PICTURED.get(name, name): in_words(name, row.settings) for name in self.varying}
-        self.jobs[row] = nst.page.show_job(self.folder, row.settings, entry, varies)
+        self.jobs[row] = nst.batches.page.show_job(self.folder, row.settings, entry, varies)
 
     @contextlib.contextmanager
     def failure_told(self, what):
-        """A report that cannot be written is no reason to lose the jobs too; unwritten knows what is not."""
+        """Print a WriteError of the body instead of raising it, so that the jobs continue.
+
+        what is the part of the report that the body writes. If that fails, self.unwritten has it.
+        """
         self.unwritten.add(what)
         try:
             yield
             self.unwritten.discard(what)
-        except nst.files.WriteError as error:
+        except WriteError as error:
             print(f"nst_main.py: error: {error}", file=sys.stderr)
 
     def write_table(self):
-        """Of the jobs that have ended."""
+        """Write the table of the jobs that have ended. Raises WriteError."""
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         table.writeheader()
@@ -86,14 +89,14 @@ class Report:
         nst.files.write_text(self.table, text.getvalue())
 
     def write_page(self):
-        """Of all jobs."""
+        """Write the page of all jobs. Raises WriteError."""
         varying = [name for name in self.varying if name not in PICTURED]
         costs = [name for name in COSTS if any(entry[f"{name}_cost"] for entry in self.entries.values())]
-        page = nst.page.render(self.name, varying, costs, list(self.jobs.values()))
+        page = nst.batches.page.render(self.name, varying, costs, list(self.jobs.values()))
         nst.files.write_text(self.table.with_suffix(".html"), page)
 
     def gather(self):
-        """Take in what the tables of the batch and of its shards in the folder say of the rows, the newest last."""
+        """Read the status of the rows from the tables of the batch and its shards. The newest table wins."""
         found = {}
         paths = [*self.folder.glob("batch.csv"), *self.folder.glob("batch-*-of-*.csv")]
         for path in sorted(paths, key=lambda path: path.stat().st_mtime):
@@ -102,25 +105,25 @@ class Report:
                     if is_entry(entry):
                         found[entry["line"], entry["output_dir"]] = entry
         for row in self.rows:
-            if entry := found.get((str(row.line), nst.page.plain(row.settings.output_dir))):
+            if entry := found.get((str(row.line), nst.batches.page.plain(row.settings.output_dir))):
                 self.note(row, entry)
 
     def notice(self, lines):
-        """Print lines, each once in a batch."""
+        """Print lines on standard error, each only once in a batch."""
         for line in lines:
             if line not in self.noticed:
                 print(line, file=sys.stderr, flush=True)
         self.noticed.update(lines)
 
     def end(self, quiet):
-        """Write all, the sheet too, and print the table."""
+        """Write the sheet and what is not yet written, and print the table unless quiet."""
         if self.unsaved:
             with self.failure_told("table and page"):
                 self.write()
         if self.rows:
             labels, results = zip(*((job["varies"], job["path"]) for job in self.jobs.values()), strict=True)
             with self.failure_told("sheet"):
-                nst.sheet.write(self.table.with_suffix(".jpg"), labels, results)
+                nst.batches.sheet.write(self.table.with_suffix(".jpg"), labels, results)
         if quiet:
             return
         print(f"{'line':>5}  {'status':7}  {'seconds':>8}  {'total cost':>12}  folder")
@@ -134,21 +137,21 @@ class Report:
 
 
 def as_entry(row, status, costs=None, seconds=0, message=""):
-    """{column: text} of a row of the table."""
+    """The entry of a row in the table, {column: text}."""
     entry = {
         "line": row.line,
-        **{name: ";".join(several(getattr(row.settings, name))) for name in PICTURED},
+        **{name: ";".join(as_tuple(getattr(row.settings, name))) for name in PICTURED},
         "output_dir": row.settings.output_dir,
         "status": status,
         "seconds": f"{seconds:.1f}" if status in ENDED else "",
         **{f"{name}_cost": (costs or {}).get(name, "") for name in COSTS},
         "message": message,
     }
-    return {column: nst.page.plain(str(value)) for column, value in entry.items()}
+    return {column: nst.batches.page.plain(str(value)) for column, value in entry.items()}
 
 
 def is_entry(entry):
-    """Whether a row of a table is of as_entry's kind; who edits a table by hand may leave another."""
+    """Whether an entry that was read from a table is valid. A user may have edited the table."""
     try:
         [float(entry[column] or 0) for column in COLUMNS if column.endswith("cost")]
         return entry.keys() == set(COLUMNS) and entry["status"] in ENDED
@@ -157,16 +160,16 @@ def is_entry(entry):
 
 
 def varying(rows):
-    """Names of the settings that the rows give and that differ between them."""
+    """Names of the settings that rows set and that differ between rows. The pictures count as set."""
     said = dict.fromkeys(name for row in rows for name in (*row.said, *PICTURED) if name != "output_dir")
     return [name for name in said if len({getattr(row.settings, name) for row in rows}) > 1]
 
 
 def in_words(name, settings):
-    """The value of a setting as one reads it."""
-    words = (f"{word:g}" if isinstance(word, float) else str(word) for word in several(getattr(settings, name)))
-    return nst.page.plain(" ".join(pathlib.Path(word).stem if name in PICTURES else word for word in words))
+    """The value of a setting as text; for a picture, its name without the extension."""
+    words = (f"{word:g}" if isinstance(word, float) else str(word) for word in as_tuple(getattr(settings, name)))
+    return nst.batches.page.plain(" ".join(pathlib.Path(word).stem if name in PICTURES else word for word in words))
 
 
-def several(value):
+def as_tuple(value):
     return value if isinstance(value, tuple) else (value,)

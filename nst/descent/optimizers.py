@@ -1,7 +1,7 @@
-"""The descent: from a start to pictures of ever lower cost, by Adam or by L-BFGS, from coarse to fine.
+"""The descent: lower the cost of a picture step by step, with Adam or L-BFGS, from coarse to fine.
 
-descend() is a generator: whoever calls it decides what to print and what to keep. It knows the cost as
-a function of the picture, and nothing of networks, flags or files.
+descend() is a generator, so its caller decides what to print and what to save. It sees the cost only as a function of
+the picture, and knows nothing about networks, flags or files.
 """
 
 import concurrent.futures
@@ -17,18 +17,18 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
-LBFGS_BYTES = 1e9  # what L-BFGS may keep of its past; large pictures make it remember fewer steps
-FIRST_STEP = 1 / 6  # radians, about 20 grey levels; with 1 / 300 and with 1 / 1.5 the cost was behind for 20 epochs
-NEXT_STEP = 1 / 40  # where a coarser scale has painted already: three epochs later the cost was 0.46 of 1 / 6's
-EPSILON = 1e-8  # TensorFlow 1's; Keras has 1e-7
-STEEPEST = 0.99  # of the way from the middle to a bound, where a pixel may start
+LBFGS_BYTES = 1e9  # memory for the past steps of L-BFGS; for large pictures it remembers fewer
+FIRST_STEP = 1 / 6  # radians, about 20 grey levels; with 1 / 300 or 1 / 1.5 the cost was higher for 20 epochs
+NEXT_STEP = 1 / 40  # after a coarser scale; three epochs later the cost was 0.46 times that with 1 / 6
+EPSILON = 1e-8  # the default of TensorFlow 1; that of Keras is 1e-7
+STEEPEST = 0.99  # a pixel starts at most this fraction of the way from the middle to a bound
 
 
 class Scale(NamedTuple):
-    """One size of picture on the way from coarse to fine.
+    """One picture size on the way from coarse to fine.
 
-    start(G) makes its first picture (1, n_H, n_W, 3) of the last one of the scale before, or of None;
-    cost() makes its cost, a function (G, gradient=True) -> ({"total": J, and what it is made of}, gradient of J).
+    start(G) returns the first picture (1, n_H, n_W, 3). G is the last picture of the scale before, or None.
+    cost() returns the cost function, (G, gradient=True) -> ({"total": J, and its parts by name}, gradient of J).
     """
 
     epochs: int
@@ -37,10 +37,11 @@ class Scale(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """One state of the descent. state is its own until the next one is asked for.
+    """The descent after one epoch.
 
-    iteration counts from 0 through all scales, epoch in its scale; picture is G (1, n_H, n_W, 3); costs
-    are G's, by name, as floats; state() gives the arrays that descend() goes on from.
+    iteration counts from 0 through all scales, epoch from 0 within its scale. picture is G (1, n_H, n_W, 3). costs are
+    the costs of G by name, as floats. state() returns the arrays that descend() resumes from; call it before the
+    next Iterate is requested.
     """
 
     iteration: int
@@ -52,7 +53,7 @@ class Iterate(NamedTuple):
 
 
 class Diverged(ArithmeticError):
-    """The cost became nan or infinite in an iteration (-1: where a scale starts); picture is G before it."""
+    """The cost became nan or infinite in an iteration (-1: at the start of a scale); picture is G before that."""
 
     def __init__(self, iteration, picture):
         super().__init__(f"the cost is not finite at {'the start' if iteration < 0 else f'iteration {iteration}'}")
@@ -60,11 +61,11 @@ class Diverged(ArithmeticError):
 
 
 def descend(scales, optimizer, state=None):
-    """Minimise the cost of each of the scales in turn; yields an Iterate for each epoch. Raises Diverged.
+    """Minimise the cost of each scale in turn, and yield an Iterate for each epoch.
 
-    An epoch is one evaluation of cost and gradient, but for the last gradient, which leads nowhere.
-    optimizer is adam() or lbfgs(). With the state of an Iterate the descent goes on behind that one; with
-    Adam it yields what it would have yielded.
+    An epoch is one evaluation of cost and gradient; the last epoch of a scale needs no gradient. optimizer is adam() or
+    lbfgs(). With the state of an Iterate the descent resumes after that Iterate. Adam then yields the same as without
+    the break. Raises Diverged if a cost is not finite.
     """
     iteration, first, picture = 0, 0, None
     if state:
@@ -87,7 +88,7 @@ def collect(arrays, progress):
 
 
 def finite(costs, iteration, picture):
-    """The costs as floats. Raises Diverged, with the last good picture, where they are none."""
+    """The costs as floats. Raises Diverged with picture, the last good one, if a cost is not finite."""
     costs = {name: float(cost) for name, cost in costs.items()}
     if not all(map(math.isfinite, costs.values())):
         raise Diverged(iteration, picture)
@@ -97,9 +98,9 @@ def finite(costs, iteration, picture):
 def adam(learning_rate, epsilon=EPSILON):
     """Adam as an optimizer for descend().
 
-    The start is evaluated as well: what one evaluation finds is the cost of the picture that is yielded
-    and the gradient of the next update, so nothing is computed for printing alone. An evaluation that is
-    broken off is taken up again: the state says whether its update has been made.
+    The start is evaluated too. Each evaluation gives the cost of the picture that is yielded and the gradient for the
+    next update, so nothing is computed only for printing. A resumed run repeats the evaluation that was interrupted;
+    the state says whether its update has been made.
     """
 
     def minimize(cost, start, epochs, state, painted):
@@ -112,13 +113,13 @@ def adam(learning_rate, epsilon=EPSILON):
             for name, variable in variables.items():
                 variable.assign(state[name])
             done = int(state["epoch"])
-            updates = int(state.get("updates", done))  # of this scale
+            updates = int(state.get("updates", done))  # made in this scale
         before = start
 
         def arrays():
             return {**{name: variable.numpy() for name, variable in variables.items()}, "updates": updates}
 
-        for epoch in range(updates - 1, epochs):  # from the start, or what is there of the picture
+        for epoch in range(updates - 1, epochs):  # from the start, or from the resumed picture
             costs, gradient = cost(picture, gradient=epoch < epochs - 1)
             costs = finite(costs, epoch if epoch >= done else -1, before)
             if epoch >= done:
@@ -132,22 +133,22 @@ def adam(learning_rate, epsilon=EPSILON):
 
 
 def lbfgs(low, high):
-    """L-BFGS as an optimizer for descend(), its pixels bounded by low and high, (3,) each.
+    """L-BFGS as an optimizer for descend(), with pixels bounded by low and high, (3,) each.
 
-    What L-BFGS moves is an angle for each pixel, whose sine says where it is from low to high. scipy's
-    own bounds would do as well, but it turns them into gigabytes of Python numbers for a large picture.
-    Each epoch yields the best picture so far. What L-BFGS has learnt of the curvature is not part of its
-    state: resumed, it goes on from that picture but not to the same bytes.
+    L-BFGS changes an angle for each pixel; the angle's sine is the pixel's position between low and high. scipy's own
+    bounds would also work, but scipy turns them into gigabytes of Python numbers for a large picture. Each epoch
+    yields the best picture so far. The state does not contain the curvature that L-BFGS has learnt: a resumed run
+    continues from the best picture, but not to the same bytes.
     """
     middle, half = (high + low) / 2, (high - low) / 2
 
     def minimize(cost, start, epochs, state, painted):
         shape = start.shape
-        # L-BFGS begins with a step of length 1; in these units the angles' root mean square is then the step.
+        # The first step of L-BFGS has length 1. In these units the angles then change by FIRST_STEP or NEXT_STEP (RMS).
         unit = (NEXT_STEP if painted else FIRST_STEP) * math.sqrt(start.size)
         done = int(state["epoch"]) if state else 0
         best, best_costs, times = start, None, None
-        within = np.clip((start - middle) / half, -STEEPEST, STEEPEST)  # at the very bounds the sine is flat
+        within = np.clip((start - middle) / half, -STEEPEST, STEEPEST)  # at a bound the sine is flat
         points = evaluations(
             np.arcsin(within, dtype=float).ravel() / unit,
             maxcor=int(np.clip(LBFGS_BYTES / (16 * start.size), 2, 10)),
@@ -155,11 +156,11 @@ def lbfgs(low, high):
         del start, within
         with contextlib.closing(points):
             answer = None
-            for epoch in range(done - 1, epochs):  # the start is evaluated too, as in Adam's descent
+            for epoch in range(done - 1, epochs):  # the start is evaluated too, as with Adam
                 try:
                     angles = (points.send(answer) * unit).astype("float32").reshape(shape)
-                except StopIteration:  # no step lowers the cost any more
-                    if epoch == done:  # nor did one of the start's
+                except StopIteration:  # no step lowers the cost any further
+                    if epoch == done:  # not even the first step did
                         yield epoch, best, best_costs, functools.partial(dict, picture=best)
                     return
                 picture = middle + half * np.sin(angles)
@@ -167,7 +168,7 @@ def lbfgs(low, high):
                 costs = finite(costs, epoch, best)
                 if gradient is not None:
                     slope = (np.asarray(gradient) * half * np.cos(angles)).ravel() * float(unit)
-                    if times is None:  # scipy's first step is of the gradient's length, and at the most 1
+                    if times is None:  # scipy's first step has the gradient's length, at most 1; this makes it 1
                         length = np.linalg.norm(slope)
                         times = 1 / length if 0 < length < 1 else 1
                     answer = costs["total"] * times, slope * times
@@ -180,11 +181,11 @@ def lbfgs(low, high):
 
 
 def evaluations(x0, maxcor):
-    """scipy's L-BFGS turned inside out: a generator of the points that it asks the cost of.
+    """scipy's L-BFGS as a generator: it yields points, and must be sent (cost, gradient) of each.
 
-    It is sent (cost, gradient) of each. scipy would have the cost as a function to call; here it calls
-    one, in a thread of its own, that hands the question over and waits for the answer. A point is valid
-    until then.
+    x0 is the first point (n,); maxcor is the number of steps that L-BFGS remembers. scipy needs a cost function to
+    call. So scipy runs in a thread of its own; the function that it calls passes each point on and waits for the
+    answer. A point is valid until its answer is sent.
     """
     questions, answers = queue.SimpleQueue(), queue.SimpleQueue()
 
@@ -218,4 +219,4 @@ def evaluations(x0, maxcor):
                 answers.put((yield x))
         finally:
             answers.put(None)
-        worker.result()  # what failed in the thread fails here
+        worker.result()  # raises here what the thread raised

@@ -1,7 +1,7 @@
-"""The page of a batch: a file of HTML that shows and compares its jobs, by itself, in any browser.
+"""The page of a batch: one HTML file to view and compare the jobs in any browser.
 
-Its thumbnails are within it, results and inputs are links. What is shown of a job is made when its status
-changes, the page of all of them; page.html is its template, in which everything is escaped.
+The page contains the thumbnails, and links to the results and inputs. show_job() prepares the values of a job when its
+status changes, and render() makes the page from all of them. page.html is the template, and every value is escaped.
 """
 
 import base64
@@ -17,17 +17,17 @@ from typing import NamedTuple
 
 import jinja2
 
-import nst.files
-import nst.film
-import nst.flags
-from nst.pictures import find_image
+from nst.errors import InputError, RunError
+from nst.flags import find_recipe
+from nst.pictures.originals import find_image
+from nst.pictures.video import first_picture
 
-SMALL_SIDE = 240  # pixels, of a thumbnail
+SMALL_SIDE = 240  # pixels: the longer side of a thumbnail
 TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
 
 
 class Shown(NamedTuple):
-    """A picture: its name, the address of its file from the page, and itself, small, as one; None if it is not read."""
+    """A picture on the page: its name, the link to its file, and its thumbnail as a data: URL, or None."""
 
     name: str
     href: str
@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 
 
 def render(title, varying, costs, jobs):
-    """The text of a page of jobs, see show_job; varying are names of settings, costs of columns."""
+    """The page as text. jobs are the dicts of show_job; varying and costs name the settings and costs to show."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
     counts = collections.Counter(job["status"] for job in jobs)
@@ -44,12 +44,13 @@ def render(title, varying, costs, jobs):
 
 
 def show_job(folder, settings, entry, varies):
-    """A job as the page in that folder shows it, {name in page.html: value}.
+    """The values of a job for page.html, {name: value}; the page is in folder.
 
-    That is its entry of the report, what varies of it, its pictures as Shown, and where its folder and curve are.
+    They are its entry in the report, the settings that vary (varies), its pictures as Shown, the path of its result,
+    and links to its folder and its curve.
     """
     output = pathlib.Path(settings.output_dir)
-    most = None if entry["status"] == "waiting" else settings.max_pixels  # its inputs are looked at when it has begun
+    most = None if entry["status"] == "waiting" else settings.max_pixels  # the inputs of a waiting job are not read
     result = find_result(output) if entry["status"] in ("done", "skipped", "stopped") else None
     curve = output / "costs.png"
     return {
@@ -71,43 +72,46 @@ def show(name, folder, max_pixels):
 
 
 def address(path, folder):
-    """Of a file, as a link on a page in the folder has it."""
+    """The link to a file, on a page in the folder."""
     path = relative(path, folder)
     return path.as_uri() if path.is_absolute() else urllib.parse.quote(os.fsencode(path.as_posix()))
 
 
 def relative(path, folder):
-    """The path, from the folder on where that can be."""
+    """The path relative to the folder, or the absolute path if that is impossible."""
     try:
         return pathlib.Path(os.path.relpath(path, folder))
-    except ValueError:  # another drive
+    except ValueError:  # on another drive
         return path.resolve()
 
 
 def plain(name):
-    """The name of a file in characters that a text can hold."""
+    """The name of a file as UTF-8 text; bytes that are not UTF-8 are replaced."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def thumbnail(path, max_pixels):
-    """A picture, or the first of a film, as a data: address; None where there is none, or none so small."""
+    """The thumbnail of a picture, or of a film's first frame, as a data: URL.
+
+    It is None if the file cannot be read, or if the picture has more than max_pixels.
+    """
     try:
         facts = path.stat()
         return make_thumbnail(path, max_pixels, facts.st_mtime_ns, facts.st_size)
-    except (OSError, nst.files.InputError, nst.files.RunError):
+    except (OSError, InputError, RunError):
         return None
 
 
-@functools.lru_cache(maxsize=4000)  # of about 15 kB each
+@functools.lru_cache(maxsize=4000)  # about 15 kB each
 def make_thumbnail(path, max_pixels, changed, size):
-    small, encoded = nst.film.first_picture(path, max_pixels), io.BytesIO()
+    small, encoded = first_picture(path, max_pixels), io.BytesIO()
     small.thumbnail((SMALL_SIDE, SMALL_SIDE))
     small.save(encoded, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
 
 
 def find_result(output):
-    """The path of the picture or film that a run left in its folder, by its settings.json; None for none."""
-    names = (nst.flags.read_settings(output) or {}).get("results")
+    """The path of the picture or film that the settings.json in a run's folder names; None if there is none."""
+    names = (find_recipe(output) or {}).get("results")
     path = names and output / pathlib.Path(names[0]).name
     return path if path and path.exists() else None

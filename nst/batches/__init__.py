@@ -1,0 +1,1 @@
+"""Batches: many jobs in one command, and the report on them."""

@@ -1,0 +1,1 @@
+"""The descent: the cost as a list of terms, and the optimizers that lower it."""

@@ -1,0 +1,239 @@
+"""How the network sees pictures of one size: whole or in windows, by which convolutions, through traced graphs.
+
+Every cost that the network takes part in is a term (nst.descent.terms) that measures something in the activations and
+compares what it measured. What is measured adds up over windows: a first pass through them adds it up, the terms
+compare the sums once, and a second pass sends the gradient of that back, window by window. The result is that of
+the whole picture, except for rounding; the memory is that of one window.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+import nst.network.convolution
+import nst_utils
+from nst.network.windows import crop, cut_windows, layer_size
+
+COMPILED_PIXELS = 2_000_000  # pixels times evaluations from which compiling Winograd's convolutions pays
+
+
+class Part(NamedTuple):
+    """The part of a picture that a graph sees.
+
+    core (top, bottom, left, right), in the part's pixels, is what counts of it: around it lies what the network sees
+    from there. size (n_H, n_W) is the whole picture's.
+    """
+
+    core: tuple
+    size: tuple
+
+    def crop(self, a, layer):
+        """The core of a layer's activation (1, n_H, n_W, n_C), or of an array of that shape; None stays None."""
+        return None if a is None else crop(a, self.core, layer)
+
+    def fraction(self, a, layer):
+        """How much of the whole picture's positions in a layer the cropped activation has, 0 to 1."""
+        n_H, n_W = layer_size(self.size, layer)
+        return tf.cast(tf.shape(a)[1] * tf.shape(a)[2], "float32") / (n_H * n_W)
+
+
+class View:
+    """The graphs for pictures of one size, each traced once for all such pictures.
+
+    image is a whole picture or a window, core what counts of it, terms are nst.descent.terms' for that image.
+    "measured" is a list with what each term measured, {layer: tensors}; "upstream" is the gradient of J with respect
+    to it.
+    """
+
+    def __init__(self, network, size):
+        self.network, self.size = network, size
+        self.whole = 0, size[0], 0, size[1]  # the core of a picture that is seen whole
+        self.statistics = {}  # of the last styles of this size, for nst.descent.terms
+
+    def see(self, image, core):
+        """{layer: activation} of the core, as a part of the other graphs."""
+        return {name: crop(a, core, name) for name, a in self.network(image).items()}
+
+    @tf.function(autograph=False)  # there is nothing to convert
+    def look(self, image, core, layers=None):
+        """see() by itself. With layers of these only: all layers of a large window would take half a gigabyte."""
+        seen = self.see(image, core)
+        return {name: seen[name] for name in layers or seen}
+
+    def measure(self, seen, core, terms):
+        return [term.measure(seen, Part(core, self.size)) for term in terms]
+
+    @tf.function(autograph=False)
+    def evaluate(self, picture, terms, normalize):
+        """(costs, gradient of J) of a picture that is seen whole; costs as compare returns them."""
+        core = self.whole
+        with tf.GradientTape() as tape:
+            tape.watch(picture)
+            seen = self.see(picture, core)
+            measured = self.measure(seen, core, terms)
+        costs, upstream = compare(terms, measured)
+        if normalize:
+            upstream = normalized(terms, upstream, self.gradient_norms(seen, core, terms, upstream))
+        return costs, tape.gradient(measured, picture, upstream)
+
+    @tf.function(autograph=False)
+    def measure_window(self, image, core, terms):
+        return self.measure(self.see(image, core), core, terms)
+
+    @tf.function(autograph=False)
+    def pull_back(self, image, core, terms, upstream):
+        """The window's part of the gradient of J."""
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            measured = self.measure(self.see(image, core), core, terms)
+        return tape.gradient(measured, image, upstream)
+
+    def gradient_norms(self, seen, core, terms, upstream):
+        """For each term {layer: L1 norm of the gradient of its cost with respect to the activation}."""
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(seen)
+            measured = self.measure(seen, core, terms)
+        return [
+            {name: tf.reduce_sum(tf.abs(tape.gradient(of[name], seen[name], up[name]))) for name in of}
+            for of, up in zip(measured, upstream, strict=True)
+        ]
+
+    @tf.function(autograph=False)
+    def window_gradient_norms(self, image, core, terms, upstream):
+        return self.gradient_norms(self.see(image, core), core, terms, upstream)
+
+
+# The jobs of a batch often have one size. The graphs of more sizes than these would fill the memory.
+view_of = functools.lru_cache(maxsize=16)(View)
+
+
+def compare(terms, measured):
+    """(costs, upstream) of what the terms measured in the whole picture.
+
+    costs are (J, {term: its cost}, {term: {layer: what the layer has of it}}).
+    """
+    pairs = list(zip(terms, measured, strict=True))
+    with tf.GradientTape() as tape:
+        tape.watch(measured)
+        of_terms = {term.name: term.cost(of, term.layers) for term, of in pairs}
+        J = total_of(terms, of_terms)
+    # On a coarse scale a region can vanish from the styles: nothing pulls there then.
+    upstream = tape.gradient(J, measured, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    of_layers = {term.name: {layer: term.cost(of, [layer]) for layer in term.layers} for term, of in pairs}
+    return (J, of_terms, of_layers), upstream
+
+
+def total_of(terms, costs):
+    """J, the weighted sum of the terms' costs, {name: cost}."""
+    weights = {term.name: term.weight for term in terms}
+    paper = [(weights.pop(name, 0.0), costs.get(name, 0.0)) for name in ("content", "style")]
+    (alpha, J_content), (beta, J_style) = paper
+    others = [(weight, costs[name]) for name, weight in weights.items()]
+    return nst_utils.total_cost(J_content, J_style, alpha, beta, others)
+
+
+def normalized(terms, upstream, norms):
+    """upstream scaled so that each layer's gradient has the norm of its weight, times the term's."""
+
+    def scaled(term, of_layers, norms):
+        factors = {name: tf.math.divide_no_nan(term.weight * term.layers[name], norms[name]) for name in of_layers}
+        return {
+            name: tf.nest.map_structure(functools.partial(tf.multiply, factors[name]), gradient)
+            for name, gradient in of_layers.items()
+        }
+
+    return [scaled(*of_term) for of_term in zip(terms, upstream, norms, strict=True)]
+
+
+class Sight:
+    """A model's sight of pictures of size (n_H, n_W), which about evaluations calls of evaluate() are expected of.
+
+    Pictures of more than whole pixels, by default nst.network.windows.WHOLE_PIXELS, are seen in windows. pause() is
+    called before each window, and can end the evaluation by what it raises.
+    """
+
+    def __init__(self, model, size, evaluations=1, pause=lambda: None, whole=None):
+        self.model, self.pause = model, pause
+        self.windows = cut_windows(size, model, whole)
+        self.view = view_of(choose_network(model, self.windows, evaluations), size)
+
+    @property
+    def is_whole(self):
+        return len(self.windows) == 1
+
+    def of_size(self, size):
+        """The same model's sight of pictures of another size, for a single look."""
+        return Sight(self.model, size, pause=self.pause)
+
+    def look(self, image, layers):
+        """{layer: activation} of an image (1, n_H, n_W, 3)."""
+        if not layers:
+            return {}
+        view = self.view
+        if self.is_whole:
+            seen = view.look(image, view.whole)
+            return {name: seen[name] for name in layers}
+        channels = view.network.output
+        found = {
+            name: np.empty((1, *layer_size(view.size, name), channels[name].shape[-1]), "float32") for name in layers
+        }
+        for w in self.windows:
+            self.pause()
+            for name, a in view.look(w.of(image), tf.constant(w.core), tuple(layers)).items():
+                crop(found[name], w.core_in_picture(), name)[...] = a
+        return found
+
+    def measure(self, image, terms):
+        """What each term measures in an image (1, n_H, n_W, 3)."""
+        view = self.view
+        if self.is_whole:
+            return view.measure(view.look(image, view.whole), view.whole, terms)
+        return self.in_all_windows(view.measure_window, image, terms)
+
+    def evaluate(self, picture, terms, normalize=False, gradient=True):
+        """(costs, gradient of J or None) of a picture, costs as compare returns them.
+
+        The network runs once forward and once back; in windows twice forward, and to normalize three times; with
+        gradient=False once forward.
+        """
+        view = self.view
+        if self.is_whole and gradient:
+            return view.evaluate(picture, terms, normalize)
+        # Without a gradient, which is rare, look() serves: it is traced already for a tensor.
+        costs, upstream = compare(terms, self.measure(tf.convert_to_tensor(picture), terms))
+        if not gradient:
+            return costs, None
+        if normalize:
+            norms = self.in_all_windows(view.window_gradient_norms, picture, terms, upstream)
+            upstream = normalized(terms, upstream, norms)
+        dJ = np.zeros(picture.shape, "float32")
+        for w, part in self.in_each_window(view.pull_back, picture, terms, upstream):
+            w.of(dJ)[...] += part
+        return costs, dJ
+
+    def in_each_window(self, run, picture, terms, *more):
+        for w in self.windows:
+            self.pause()
+            yield w, run(w.of(picture), tf.constant(w.core), [term.of(w) for term in terms], *more)
+
+    def in_all_windows(self, run, picture, terms, *more):
+        """The sum over windows of what run() returns for each: structures of tensors, all alike."""
+        total = None
+        for _, part in self.in_each_window(run, picture, terms, *more):
+            total = part if total is None else tf.nest.map_structure(tf.add, total, part)
+        return total
+
+
+def choose_network(model, windows, evaluations):
+    """The model with the convolutions that finish first, counting the time it takes to compile them.
+
+    Measured on two processor cores: compiling takes about as long as Winograd's convolutions save on
+    COMPILED_PIXELS. A GPU has fast convolutions of its own.
+    """
+    pixels = evaluations * sum((w.bottom - w.top) * (w.right - w.left) for w in windows)
+    if tf.config.list_physical_devices("GPU"):
+        return model
+    convolution = nst.network.convolution
+    return (convolution.accelerate if pixels >= COMPILED_PIXELS else convolution.turn)(model)

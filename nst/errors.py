@@ -1,0 +1,19 @@
+"""The errors that a user sees. The text of each is one line: what is wrong, where, and what to do."""
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used."""
+
+
+class RunError(Exception):
+    """A run started well and failed later."""
+
+
+class WriteError(OSError):
+    """A file could not be written. The file that stood in its place is still there."""
+
+
+def reason(error):
+    """The text of an exception in one line, without the path and number that an OSError repeats."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0]

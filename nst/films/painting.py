@@ -1,0 +1,155 @@
+"""Painting a film: a Scene for each frame, and the same descent as for a picture, from the frame before.
+
+The frame before is carried along the motion, after Ruder, Dosovitskiy & Brox 2016 (see nst.films.flow). Where the
+motion can be trusted little may change. Where too little of it can be, another scene of the film begins, whose first
+frame is painted as a picture is.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+import nst_utils
+from nst.descent import optimizers
+from nst.films import flow
+from nst.films.record import FilmRecord
+from nst.job import halving
+from nst.pictures import colours
+from nst.pictures.originals import Picture
+from nst.pictures.resize import LANCZOS, fill, size_with_long_side
+from nst.pictures.scene import Scene, make_scene
+from nst.run import make_scale, ready, recording
+
+SAME_SCENE = 0.3  # of a frame must have been in the frame before
+SETTLING = 4  # frames until what has come into sight is held to what was painted there
+SMALL_SIDE = 128  # pixels: the long side at which the colours of a scene are measured
+
+
+class Painted(NamedTuple):
+    """A painted frame.
+
+    scene        of the frame, and original its content in its own colours, uint8 (n_H, n_W, 3)
+    picture      G
+    costs        of G, {name: cost}
+    settled      (n_H, n_W), 0 to 1: for how long each pixel has been painted
+    first        the number of the first frame of the film's scene
+    of_content   {region: Moments}: the colours of the film's scene, or None
+    """
+
+    scene: Scene
+    original: np.ndarray
+    picture: np.ndarray
+    costs: dict
+    settled: np.ndarray
+    first: int
+    of_content: dict | None
+
+
+def paint(job, stop):
+    """Paint the film of a FilmJob, as nst.run.paint does a picture."""
+    with (
+        ready(job, stop) as (model, optimizer),
+        FilmRecord(job) as record,
+        recording(record, job, model, stop),
+    ):
+        before, done = None, record.number
+        for number, image in job.film.images(max(0, done)):
+            originals = job.originals.with_content(image)
+            if number == done:
+                before = resumed(job, originals)
+                continue
+            before = paint_frame(job, number, originals, before, model, optimizer, stop)
+            state = {"settled": before.settled, "scene": before.first}
+            record.add(number, originals.canvas, before.picture, before.costs, state)
+            if stop.signum:
+                break
+    return record.history.last
+
+
+def resumed(job, originals):
+    """The frame that the checkpoint ends with."""
+    first = int(job.checkpoint.get("scene", 0))
+    of_content = colours_of_scene(job, first)
+    scene, picture = make_scene(originals, job.settings, of_content), job.checkpoint["picture"]
+    return Painted(scene, as_bytes(originals), picture, {}, job.checkpoint["settled"], first, of_content)
+
+
+def paint_frame(job, number, originals, before, model, optimizer, stop):
+    """The next frame, Painted; before is the frame before, or None."""
+    settings, original = job.settings, as_bytes(originals)
+    scene = before and continued(job, number, originals, original, before)
+    if scene:
+        # Its start is no longer content and noise.
+        settings = dataclasses.replace(settings, init="content", init_image="")
+        schedule, frames, settled = halving(settings.frame_epochs), len(job.film.chosen), scene.trust
+        first, of_content = before.first, before.of_content
+    else:
+        first, of_content = number, colours_of_scene(job, number)
+        scene = make_scene(originals, settings, of_content)
+        schedule, frames, settled = job.schedule, 1, np.ones(scene.content.size, "float32")
+    scales = [
+        make_scale(scene, shrink, epochs, settings, model, stop.check, epochs * frames) for shrink, epochs in schedule
+    ]
+    for last in optimizers.descend(scales, optimizer):  # noqa: B007 (the last one counts)
+        stop.check()
+    settled = np.minimum(settled + 1 / SETTLING, 1)
+    return Painted(scene, original, last.picture, last.costs, settled, first, of_content)
+
+
+def continued(job, number, originals, original, before):
+    """The Scene of a frame that starts from the frame before, or None if it shows another scene of the film."""
+    back, forth = flow.flow(original, before.original), flow.flow(before.original, original)
+    trusted = flow.trust(back, forth)
+    if trusted.mean() < SAME_SCENE:
+        return None
+    scene = make_scene(originals, job.settings, before.of_content)
+    painted, contents = np.asarray(before.picture)[0] + nst_utils.MEANS, (before.scene.content, scene.content)
+    texture = texture_of(scene, (job.settings.seed, number))
+    start = flow.start_from(painted, *(content.image for content in contents), back, trusted, texture)
+    trust = trusted * np.clip(flow.look_up(before.settled, back), 0, 1)
+    return dataclasses.replace(scene, start=start, trust=trust)
+
+
+def texture_of(scene, seed):
+    """The first style, filling the frame, rolled by random distances."""
+    size = scene.content.size
+    shift = np.random.default_rng(seed).integers(size)
+    return np.roll(fill(scene.styles[0].image, size), shift, (0, 1))
+
+
+def as_bytes(originals):
+    """The content in its own colours as uint8, for the motion."""
+    return np.rint(originals.content.image).astype("uint8")
+
+
+def colours_of_scene(job, first):
+    """{region: Moments} of the content in the film's scene that starts with frame first; None if no colours change.
+
+    The frames count by their contrast: one that is black or fades in shows little of the scene's colours.
+    """
+    settings = job.settings
+    if not settings.recolor_content and settings.preserve_colors not in ("luminance", "histogram"):
+        return None
+    found, before = {}, None
+    for _, image in job.film.images(first):
+        small = small_content(job.originals, image)
+        here = flow.evenly_lit(np.asarray(small.image, "uint8"))
+        both = before is not None and here is not None
+        if both and flow.trust(flow.flow(here, before), flow.flow(before, here)).mean() < SAME_SCENE:
+            break
+        for name, moments in colours.moments_by_region(small).items():
+            contrast = np.trace(moments.covariance)
+            found.setdefault(name, []).append(moments._replace(weight=contrast**2 + 1e-6))
+        before = before if here is None else here
+    return {name: colours.mean_of(several) for name, several in found.items()}
+
+
+def small_content(originals, image):
+    """The Picture of a frame's content, a Pillow image, at SMALL_SIDE."""
+    height, width = originals.canvas.size
+    scale = image.width / width, image.height / height
+    box = [side * scale[k % 2] for k, side in enumerate(originals.canvas.box)]
+    size = size_with_long_side(originals.content.size, min(SMALL_SIDE, max(originals.content.size)))
+    regions = originals.content.resized(size).regions
+    return Picture(np.asarray(image.resize(size[::-1], LANCZOS, box=box), "float32"), regions)

@@ -1,0 +1,1 @@
+"""Pictures as files and as arrays: read, written, masked, recoloured, resized. Knows no network and no TensorFlow."""

@@ -1,0 +1,138 @@
+"""Colours: --recolor_content and --preserve_colors, as maps from the colours of one picture to those of another.
+
+Every map is affine, x -> A (x - mean) + other mean, and is found from Moments: the mean and covariance of a
+picture's colours in a region. So a film can take one map for all frames of a scene.
+
+    [Colour]  Gatys, Bethge, Hertzmann & Shechtman 2016, Preserving Color in Neural Artistic Style
+              Transfer, arXiv 1606.05897
+
+Pictures are arrays (n_H, n_W, 3) in RGB, 0 to 255. Results are floats, which can lie outside that range.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+LUMINANCE = np.array([0.299, 0.587, 0.114])  # Y of YIQ
+
+GREY = 3  # levels: in a grey picture the channels differ by no more
+NOISE = 5  # levels, the standard deviation that every colour of a photograph is taken to have
+
+
+class Moments(NamedTuple):
+    """The mean (3,) and covariance (3, 3) of the colours in a region, and how much of it was seen."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    weight: float = 1
+
+
+def moments(image, share=1):
+    """The Moments of image (n_H, n_W, 3) where share, (n_H, n_W) or 1, counts each pixel; None if nothing counts."""
+    X = np.asarray(image, float).reshape(-1, 3)
+    if np.ndim(share) == 0:
+        return Moments(X.mean(0), np.cov(X.T, bias=True))
+    weights = np.asarray(share, float).ravel()
+    if not weights.any():
+        return None
+    return Moments(np.average(X, 0, weights), np.cov(X.T, bias=True, aweights=weights))
+
+
+def moments_by_region(picture):
+    """{region: Moments} of a Picture. A region without a pixel is left out."""
+    found = {name: moments(picture.image, share) for name, share in picture.regions.items()}
+    return {name: of_region for name, of_region in found.items() if of_region}
+
+
+def mean_of(several):
+    """The weighted mean of Moments: of their means, and of their covariances."""
+    weights = [one.weight for one in several]
+    return Moments(*(np.average([one[k] for one in several], 0, weights) for k in (0, 1)))
+
+
+def luminance(image):
+    """Y of a picture, (n_H, n_W, 1)."""
+    return (np.asarray(image, float) @ LUMINANCE)[..., np.newaxis]
+
+
+def is_grey(image):
+    """Whether the channels are alike, apart from what a scanner or JPEG adds to grey."""
+    values = np.asarray(image)
+    return float((values.max(2) - values.min(2)).max()) <= GREY
+
+
+# --- Maps -----------------------------------------------------------------------------------------------
+
+
+class Map(NamedTuple):
+    """The change of colours x -> A (x - mean) + other_mean, with A (3, 3) and means (3,)."""
+
+    A: np.ndarray
+    mean: np.ndarray
+    other_mean: np.ndarray
+
+    def __call__(self, image):
+        return (image - np.float32(self.mean)) @ np.float32(self.A.T) + np.float32(self.other_mean)
+
+
+def match_histogram(here, there):
+    """The Map from colours with the Moments here to the mean and covariance of there [Colour, histogram matching].
+
+    A style that lacks a colour (a grey one has one axis of the three) cannot get it from this map.
+    """
+    return Map(power(there.covariance, 0.5) @ power(here.covariance, -0.5), here.mean, there.mean)
+
+
+def match_luminance(here, there):
+    """The Map to grey, with the mean and deviation of the luminance of there [Colour, luminance-only transfer]."""
+    deviation, other_deviation = (np.sqrt(LUMINANCE @ one.covariance @ LUMINANCE) for one in (here, there))
+    scale = other_deviation / (deviation or 1)
+    return Map(np.tile(scale * LUMINANCE, (3, 1)), here.mean, np.full(3, LUMINANCE @ there.mean))
+
+
+TO_GREY = Map(np.tile(LUMINANCE, (3, 1)), np.zeros(3), np.zeros(3))
+
+
+def recolor(here, styles):
+    """The Map from a content with the Moments here to the mean colours of its styles, [(weight, Moments)].
+
+    It is [Colour]'s histogram matching the other way round. The content counts as having NOISE in every colour:
+    otherwise the noise of a grey photograph would become coloured.
+    """
+    there = mean_of([one._replace(weight=weight) for weight, one in styles])
+    return match_histogram(here._replace(covariance=here.covariance + NOISE**2 * np.eye(3)), there)
+
+
+def power(covariance, exponent):
+    """A symmetric matrix to a power; eigenvalues of 0 stay 0."""
+    values, vectors = np.linalg.eigh(covariance)
+    is_there = values > 1e-9 * max(values.max(), 1e-9)
+    powers = np.where(is_there, np.where(is_there, values, 1) ** exponent, 0)
+    return (vectors * powers) @ vectors.T
+
+
+def apply(maps, picture):
+    """The image of a Picture with each region changed by its map of {region: Map}; float32.
+
+    A pixel that belongs to a region in part is changed in part; a region without a map stays.
+    """
+    result = picture.image.copy()
+    for name, change in maps.items():
+        share = picture.regions[name]
+        if np.ndim(share) == 0:  # the whole picture: no other region is there
+            return change(picture.image)
+        result += (change(picture.image) - picture.image) * share[..., np.newaxis]
+    return result
+
+
+def with_colours_of(content, painted):
+    """The content's colours with the luminance of the painted picture.
+
+    If Y + I + Q would leave 0 to 255, I and Q are scaled down together, which keeps the hue, until they fit. Y is
+    the painted picture's everywhere.
+    """
+    Y, content = np.clip(luminance(painted), 0, 255), np.asarray(content, float)
+    chroma = content - luminance(content)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(chroma > 0, (255 - Y) / chroma, np.where(chroma < 0, Y / -chroma, 1))
+    return Y + chroma * np.minimum(room.min(2, keepdims=True), 1)

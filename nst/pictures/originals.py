@@ -1,0 +1,261 @@
+"""The originals: the pictures of a job as arrays in their own colours, read from their files, masked and resized."""
+
+import collections.abc
+import hashlib
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+import nst.files
+from nst.errors import InputError
+from nst.pictures import colours, decode, encode, masks
+from nst.pictures.masks import EVERYWHERE
+from nst.pictures.resize import fill, resize, resize_share, size_with_long_side
+
+IMAGES = pathlib.Path(__file__).resolve().parents[2] / "images"
+CONTEXT = 64  # pixels around the painted part that the network sees too
+
+
+class Picture(NamedTuple):
+    """A picture and its regions.
+
+    image is float32 (n_H, n_W, 3) in RGB, 0 to 255; regions is {name: share}, at least {EVERYWHERE: 1}. A share
+    says how much each pixel belongs to the region: float32 (n_H, n_W), 0 to 1, or the number 1 for all of it.
+    """
+
+    image: np.ndarray
+    regions: dict
+
+    @property
+    def size(self):
+        """(n_H, n_W)."""
+        return self.image.shape[:2]
+
+    def resized(self, size):
+        regions = {name: resize_share(share, size) for name, share in self.regions.items()}
+        return Picture(resize(self.image, size), regions)
+
+    def cropped(self, box):
+        """The part in a box (left, top, right, bottom)."""
+        return Picture(crop(self.image, box), {name: crop(share, box) for name, share in self.regions.items()})
+
+
+class Canvas(NamedTuple):
+    """The whole content at the size of the result, on which the painted part is laid.
+
+    image is float32 (n_H, n_W, 3), 0 to 255; box (left, top, right, bottom) is the part that is painted. share,
+    float32 (n_H, n_W), says how much of each pixel is painted, None if all is. alpha is the result's, a
+    Pillow image in grey, or None.
+    """
+
+    image: np.ndarray
+    box: tuple
+    share: np.ndarray | None = None
+    alpha: Image.Image | None = None
+
+    @property
+    def size(self):
+        """(n_H, n_W)."""
+        return self.image.shape[:2]
+
+    def lay(self, painted, preserve_colors="none"):
+        """The whole picture, (n_H, n_W, 3) of 0 to 255, with painted in its box.
+
+        painted is (n_H, n_W, 3), of the box's size or, at a coarse scale, smaller; so is the result then. With
+        preserve_colors "luminance" or "shapes" one of them gives the colours, the other one light and dark.
+        """
+        if preserve_colors in ("luminance", "shapes"):
+            content = resize(crop(self.image, self.box), painted.shape[:2])
+            pair = (content, painted) if preserve_colors == "luminance" else (painted, content)
+            painted = colours.with_colours_of(*pair)
+        if self.share is None:
+            return painted
+        height, width = painted.shape[:2]
+        left, top, right, bottom = self.box
+        size = size_with_long_side(self.size, round(max(self.size) * width / (right - left)))
+        size = max(size[0], height), max(size[1], width)
+        whole = np.array(resize(self.image, size))
+        share = resize(self.share[..., np.newaxis], size).clip(0, 1)
+        left = min(round(left * width / (right - left)), size[1] - width)
+        top = min(round(top * height / (bottom - top)), size[0] - height)
+        inside = slice(top, top + height), slice(left, left + width)
+        whole[inside] += (painted - whole[inside]) * share[inside]
+        return whole
+
+
+class Originals(NamedTuple):
+    """The pictures of a job: its content (the part that is painted), styles, and init or None; and the canvas."""
+
+    content: Picture
+    styles: tuple
+    init: np.ndarray | None
+    canvas: Canvas
+    notices: tuple = ()
+
+    def with_content(self, image):
+        """The same with another content, a Pillow image of the same shape."""
+        canvas = self.canvas._replace(image=as_array(image, self.canvas.size))
+        content = self.content._replace(image=crop(canvas.image, canvas.box))
+        return self._replace(content=content, canvas=canvas)
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+
+def find_image(name):
+    """The path of a picture: a bare name is looked for in images/ first, then taken as a path."""
+    return nst.files.locate(name, IMAGES)
+
+
+class Reader(NamedTuple):
+    """Reads pictures by name.
+
+    coming has the sizes (width, height) of pictures that earlier jobs of a batch will make, by their real path:
+    they are read as white until then. given has pictures that are not read here, (Pillow image, SHA-256), by name.
+    """
+
+    max_pixels: int
+    coming: collections.abc.Mapping
+    given: collections.abc.Mapping
+
+    def layers(self, name):
+        """decode.read_layers of a picture."""
+        if name in self.given:
+            return self.given[name][0], None
+        path = find_image(name)
+        if size := self.is_coming(path):
+            return Image.new("RGB", size, "white"), None
+        return decode.read_layers(path, self.max_pixels)
+
+    def image(self, name):
+        return self.layers(name)[0]
+
+    def digest(self, name):
+        """The SHA-256 of a picture's file, "" for no name and for a picture to come."""
+        if name in self.given:
+            return self.given[name][1]
+        path = find_image(name)
+        return "" if not name or self.is_coming(path) else nst.files.sha256(path)
+
+    def is_coming(self, path):
+        return None if os.path.exists(path) else self.coming.get(os.path.realpath(path))  # noqa: PTH110
+
+
+def digest_all(paths):
+    """One SHA-256 for several files."""
+    return hashlib.sha256("".join(map(nst.files.sha256, paths)).encode()).hexdigest()
+
+
+def read_originals(settings, reader):
+    """The Originals of the settings. Raises InputError for whatever cannot be painted."""
+    content, alpha = reader.layers(settings.content_image_filename)
+    styles = [reader.image(name) for name in settings.style_image_filename]
+    content_mask = read_mask(reader, settings.content_mask, content)
+    mask_names = settings.style_mask or ("",) * len(styles)
+    style_masks = [read_mask(reader, name, style) for name, style in zip(mask_names, styles, strict=True)]
+    regions, style_regions, notices = masks.pair_regions(content_mask, style_masks, settings.content_mask, mask_names)
+    long_side = settings.image_size or max(content.size)
+    check_size(settings, content, long_side)
+    content = as_picture(content, regions, long_side)
+    sides = [max(1, round(long_side * scale)) for scale in settings.scale_of_styles]
+    styles = [as_picture(*pair, side) for *pair, side in zip(styles, style_regions, sides, strict=True)]
+    for name, style in zip(mask_names, styles, strict=True):
+        if lost := [value for value, share in style.regions.items() if not np.any(share)]:
+            raise InputError(
+                f"arguments --image_size and --style_scale: at this size nothing is left of {name}'s region of grey"
+                f" value {lost[0]}; ask for more"
+            )
+    if settings.output_format == "jpg":
+        alpha = None  # a JPEG has none: it shows the picture over white
+    canvas, regions = make_canvas(content, alpha and alpha.resize(content.size[::-1]))
+    if canvas.share is not None and not canvas.share.any():
+        raise InputError(
+            f"{settings.content_image_filename}: nothing of it is left to paint, by its mask or transparency"
+        )
+    init = read_init(settings, reader, canvas, styles)
+    return Originals(content._replace(regions=regions).cropped(canvas.box), tuple(styles), init, canvas, notices)
+
+
+def read_mask(reader, name, picture):
+    """The mask of a picture as a Pillow image in grey; None for no name."""
+    if not name:
+        return None
+    mask = reader.image(name).convert("L")
+    stretch = mask.width * picture.height / (mask.height * picture.width)
+    if not 0.98 < stretch < 1.02:
+        sizes = " and ".join(f"{image.width} x {image.height}" for image in (mask, picture))
+        raise InputError(f"{name}: a mask has the shape of its picture, these are {sizes}")
+    return mask
+
+
+def read_init(settings, reader, canvas, styles):
+    """The picture that the descent starts from, (n_H, n_W, 3) in the content's frame; None for content and noise."""
+    if settings.init_image:
+        image = np.asarray(reader.image(settings.init_image))
+    elif settings.init == "style":
+        image = styles[0].image
+    else:
+        return None
+    return crop(fill(image, canvas.size), canvas.box)
+
+
+def check_size(settings, content, long_side):
+    """Raises InputError if the result would be larger than its format allows."""
+    size = size_with_long_side(content.size, long_side)
+    longest = encode.LONGEST_SIDES.get(encode.format_of(f"a.{settings.output_format}"), encode.LONGEST_SIDE)
+    if max(size) > longest:
+        raise InputError(
+            f"argument --image_size: a result of {size[0]} x {size[1]} is over the {longest:,} pixels a side that"
+            f" --output_format {settings.output_format} can have; ask for less, or for tiff"
+        )
+
+
+# --- Arrays ---------------------------------------------------------------------------------------
+
+
+def as_picture(image, regions, long_side):
+    """The Picture of a Pillow image, and of the regions of its mask or None, with that long side."""
+    size = size_with_long_side(image.size[::-1], long_side)
+    shares = {EVERYWHERE: 1} if regions is None else {name: as_share(mask, size) for name, mask in regions.items()}
+    return Picture(as_array(image, size), shares)
+
+
+def as_array(image, size):
+    """A Pillow image as float32 (n_H, n_W, 3) of that size."""
+    return np.float32(resize(np.asarray(image), size))
+
+
+def as_share(mask, size):
+    """A Pillow image in grey as a share of that size: float32 (n_H, n_W), 0 to 1, or 1 if it is white all over."""
+    if mask.getextrema()[0] == 255:
+        return 1
+    return resize_share(np.asarray(mask, "float32") / 255, size)
+
+
+def crop(array, box):
+    """The part of an array (n_H, n_W, ...) in a box (left, top, right, bottom); a number stays as it is."""
+    left, top, right, bottom = box
+    return array if np.ndim(array) == 0 else array[top:bottom, left:right]
+
+
+def make_canvas(content, alpha):
+    """(the Canvas of a content with alpha, a Pillow image or None; the content's regions where alpha shows them)."""
+    regions, (height, width) = content.regions, content.size
+    if alpha:
+        visible = np.asarray(alpha, "float32") / 255
+        regions = {name: share * visible for name, share in regions.items()}
+    share = sum(regions.values())
+    if np.all(share == 1):
+        return Canvas(content.image, (0, 0, width, height)), regions
+    share = np.minimum(share, 1)
+    rows, columns = (np.flatnonzero(share.any(axis)) for axis in (1, 0))
+    box = 0, 0, width, height
+    if len(rows):
+        left, top = (max(0, int(there[0]) - CONTEXT) for there in (columns, rows))
+        right = min(width, int(columns[-1]) + 1 + CONTEXT)
+        bottom = min(height, int(rows[-1]) + 1 + CONTEXT)
+        box = left, top, right, bottom
+    return Canvas(content.image, box, share, alpha), regions

@@ -1,0 +1,117 @@
+"""The scene: all pictures of a job as the descent sees them, in the colours to paint with, at any size.
+
+A Scene is made once from the Originals; at(shrink) gives it smaller, for the coarse scales. Nothing is rounded to
+8 bits on the way.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from nst.pictures import colours
+from nst.pictures.originals import Picture
+from nst.pictures.resize import resize, size_with_long_side
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """The pictures of a job in the colours that they are painted with.
+
+    content    the Picture that is painted
+    styles     a Picture for each style
+    start      (n_H, n_W, 3), of the content's size: where the descent starts, before noise is mixed in
+    trust      None; for a film's frame (n_H, n_W), 0 to 1: how much each pixel should stay as it starts
+    grey       whether all pictures are grey, so that the result should be
+    """
+
+    content: Picture
+    styles: tuple
+    start: np.ndarray
+    trust: np.ndarray | None = None
+    grey: bool = False
+
+    @property
+    def painted(self):
+        """(n_H, n_W), True in the pixels that are painted; None if all are."""
+        there = sum(self.content.regions.values())
+        return None if np.all(there > 0) else there > 0
+
+    @property
+    def detail(self):
+        """The image whose fine detail a finer scale starts with: the start of a film's frame has its strokes."""
+        return self.content.image if self.trust is None else self.start
+
+    def at(self, shrink):
+        """The Scene with every picture so many times smaller."""
+
+        def smaller(size):
+            return size_with_long_side(size, max(1, round(max(size) / shrink)))
+
+        size = smaller(self.content.size)
+        return dataclasses.replace(
+            self,
+            content=self.content.resized(size),
+            styles=tuple(style.resized(smaller(style.size)) for style in self.styles),
+            start=resize(self.start, size),
+            trust=None if self.trust is None else resize(self.trust[..., np.newaxis], size)[..., 0].clip(0, 1),
+        )
+
+    def map(self, of_image: Callable, of_share: Callable = lambda share: share):
+        """The Scene with of_image(image) for every image and of_share(share) for every share of a region."""
+
+        def changed(picture):
+            return Picture(of_image(picture.image), {name: of_share(share) for name, share in picture.regions.items()})
+
+        return dataclasses.replace(
+            self,
+            content=changed(self.content),
+            styles=tuple(map(changed, self.styles)),
+            start=of_image(self.start),
+        )
+
+
+def make_scene(originals, settings, of_content=None):
+    """The Scene of the Originals, recoloured as the settings say.
+
+    of_content is {region: colours.Moments}, if other colours than the content's own are to decide, as those of all
+    frames of a film's scene.
+    """
+    content, styles, init = originals.content, originals.styles, originals.init
+    of_content = of_content or colours.moments_by_region(content)
+    if settings.preserve_colors in ("luminance", "histogram"):
+        match = {"luminance": colours.match_luminance, "histogram": colours.match_histogram}[settings.preserve_colors]
+        styles = tuple(matched(style, of_content, match) for style in styles)
+        init = None if init is None else matched(Picture(init, content.regions), of_content, match).image
+        if settings.preserve_colors == "luminance":
+            content = content._replace(image=colours.TO_GREY(content.image))
+    elif settings.recolor_content:
+        content = recolored(content, of_content, styles, settings.weight_of_styles)
+    start = content.image if init is None else init
+    untouched = (content.image, start, *(style.image for style in originals.styles))
+    return Scene(content, styles, start, grey=all(map(colours.is_grey, untouched)))
+
+
+def matched(picture, of_content, match):
+    """A style or init with the content's colours: each region by the map that match finds for it."""
+    maps = {
+        name: match(of_picture, of_content[name])
+        for name, of_picture in colours.moments_by_region(picture).items()
+        if name in of_content
+    }
+    if len(maps) == 1:  # what lies around the region is seen with it, and should have its colours
+        return picture._replace(image=maps.popitem()[1](picture.image))
+    return picture._replace(image=colours.apply(maps, picture))
+
+
+def recolored(content, of_content, styles, weights):
+    """The content with each region in the mean colours of the styles that have it."""
+    maps = {}
+    of_styles = [
+        colours.moments_by_region(style) if weight else {} for style, weight in zip(styles, weights, strict=True)
+    ]
+    for name, moments in of_content.items():
+        having = [(weight, of[name]) for of, weight in zip(of_styles, weights, strict=True) if name in of]
+        if having:  # a region can be of styles of weight 0 alone
+            maps[name] = colours.recolor(moments, having)
+    return content._replace(image=colours.apply(maps, content).clip(0, 255))
