@@ -2,9 +2,9 @@
 
     python nst_main.py --content_image_filename chelsea.jpg --style_image_filename night.jpg
 
-Flags become Settings (nst.settings) and Settings a checked Job (nst.job, or nst.films.job for a film), which
-nst.run or nst.films.painting paints. Those two are imported only when there is something to paint: TensorFlow
-takes seconds to start, and a wrong flag should be reported at once.
+Flags become Settings (nst.settings), and Settings become a checked Job (nst.job, or nst.films.job for a film).
+nst.run or nst.films.painting paints the Job. These two modules import TensorFlow, which takes seconds to start, so
+they are imported only when there is something to paint: a wrong flag is reported at once.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ import tempfile
 import threading
 
 HEARD = b"nst_main.py: stopping after this iteration; press Ctrl-C again to stop at once\n"
-INSTALL = "activate the environment, or pip install -r requirements.txt (README, Two commands)"
+INSTALL = "activate the environment, or pip install -r requirements.txt (README, Install and paint)"
 
 try:
-    import nst.batches.rows
+    import nst.batches.jobs
     from nst.errors import InputError, RunError, WriteError, reason
     from nst.films.job import prepare
     from nst.flags import parse_settings
@@ -76,7 +76,8 @@ class Stop:
 
     If patient, the first signal only sets signum, and the run stops after its iteration or at the next check();
     otherwise it raises KeyboardInterrupt. Python runs signal handlers only between TensorFlow's calls, which can
-    be long. So a thread sees each signal at once: it reports the first one and ends the process at the second.
+    be long. So a thread sees each signal at once: if patient, it reports the first, and it ends the process at the
+    second.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -112,8 +113,8 @@ class Stop:
             while signum := self.seen.recv(1):
                 count += signum[0] in self.SIGNALS
                 if count == 1 and self.patient:
-                    bar_there = os.isatty(2)
-                    os.write(2, b"\n" * bar_there + HEARD)  # the other thread may hold sys.stderr
+                    has_progress_bar = os.isatty(2)
+                    os.write(2, b"\n" * has_progress_bar + HEARD)  # the other thread may hold sys.stderr
                 if count == 2:
                     os._exit(128 + signum[0])
 
@@ -128,12 +129,12 @@ def main(argv=None):
         try:
             settings = parse_settings(argv)
             if settings.is_batch:
-                return nst.batches.rows.run(settings, argv, stop, start)
+                return nst.batches.jobs.run(settings, argv, stop, start)
             job = prepare(settings)
             if not job.finished:
                 notices = list(job.notices)
                 if settings.resume and not job.checkpoint:
-                    notices.append(f"nst_main.py: nothing to resume in {job.output}: starting anew")
+                    notices.append(f"nst_main.py: nothing to resume in {job.output}: starting from the beginning")
                 if notices and not settings.quiet:
                     print(*notices, sep="\n", file=sys.stderr, flush=True)
                 start()(job, stop)
@@ -155,6 +156,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):  # do not fail because the terminal cannot show a name
+    for stream in (sys.stdout, sys.stderr):  # print names that the terminal cannot show as escapes
         stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -1,7 +1,6 @@
 """The paper: pictures as arrays, the VGG model, and the costs.
 
-Everything here is a function of arrays and tensors, and every function is called in a run. There are no flags
-here, nothing is printed, and no folder is chosen.
+Every function here is called in a run. There are no flags here, nothing is printed, and no folder is chosen.
 
     [Gatys]     Gatys, Ecker & Bethge 2015, A Neural Algorithm of Artistic Style, arXiv 1508.06576
     [Mahendran] Mahendran & Vedaldi 2015, Understanding Deep Image Representations by Inverting
@@ -46,7 +45,7 @@ def generate_noise_image(content_image, noise_ratio=0.6, seed=0):
 
 
 def generate_finer_image(generated_image, detailed_image):
-    """The start of a finer scale: G enlarged to the size of detailed_image, plus the detail that only this has.
+    """The start of a finer scale: G enlarged to the size of detailed_image, plus the fine detail of that.
 
     G alone would be blurred. The detail is detailed_image minus its own copy that was shrunk to G's size and
     enlarged again. Both are (1, n_H, n_W, 3), mean-subtracted; the result has detailed_image's shape.
@@ -127,8 +126,8 @@ def build_model(weights, layers, pooling="avg", padding="zeros"):
 def compute_content_cost(a_C, a_G, T=None):
     """J_content = sum((a_C - a_G)^2) / (4 n_H n_W n_C) of two (1, n_H, n_W, n_C) activations.
 
-    [Gatys, equation 1] with the course's normalisation. T is one of guide(), if only a region counts; with the
-    T of the whole picture the result is the same.
+    [Gatys, equation 1] with the course's normalisation. T comes from guide(): pass it to count only a
+    region. With the T of the whole picture the result is the same.
     """
     if T is None:
         return tf.reduce_sum(tf.square(a_C - a_G)) / (4 * tf.cast(tf.size(a_G), a_G.dtype))
@@ -150,7 +149,7 @@ def gram_matrix(A):
 def gram_per_position(a, T=None):
     """The Gram matrix (n_C, n_C) of an activation (1, n_H, n_W, n_C), divided by its n_H n_W positions.
 
-    This makes pictures of different sizes comparable. T is one of guide(), if only a region counts [Guided].
+    This makes pictures of different sizes comparable. T comes from guide(): pass it to count only a region [Guided].
     """
     if T is not None:
         a = a * T
@@ -167,8 +166,9 @@ def mean_per_position(a, T=None):
 def guide(region, layers):
     """{layer: T (1, n_H, n_W, 1)}: how much each position of a layer belongs to a region; the sum of T^2 is 1.
 
-    region is (n_H, n_W): 1 for the picture's pixels that belong to the region, 0 for the others, and between for
-    those that belong in part. It is shrunk as the network shrinks the picture, by averages of 2 x 2 [Guided].
+    region is (n_H, n_W): 1 for the picture's pixels that belong to the region, 0 for the others, and values in
+    between for pixels that belong partly. It is shrunk as the network shrinks the picture, by averages of 2 x 2
+    [Guided].
     """
     T, guides = tf.constant(region, "float32")[tf.newaxis, ..., tf.newaxis], {}
     for block in range(1, len(VGG19.blocks) + 1):
@@ -181,7 +181,7 @@ def guide(region, layers):
 def compute_layer_style_cost(G_S, G_G):
     """sum((G_S - G_G)^2) / (4 n_C^2) of two Gram matrices per position, (n_C, n_C).
 
-    [Gatys, equation 4], whose (n_H n_W)^2 gram_per_position has divided by. The course's function of this name
+    [Gatys, equation 4]. gram_per_position has divided by its (n_H n_W)^2 already. The course's function of this name
     takes activations; here the style's Gram matrix is computed once, not in each iteration.
     """
     return tf.reduce_sum(tf.square(G_S - G_G)) / (4.0 * G_G.shape[0] ** 2)
@@ -190,8 +190,8 @@ def compute_layer_style_cost(G_S, G_G):
 def compare_moments(moments_S, moments_G):
     """mean((m_S - m_G)^2) + sum((Sigma_S - Sigma_G)^2) / (4 n_C^2): means and covariances compared separately.
 
-    Both are pairs (Gram matrix per position (n_C, n_C), mean (n_C,)). A Gram matrix is Sigma + m m^T, where the
-    larger of the two hides the other; [Novak] subtract a constant from the activations against that.
+    Both are pairs (Gram matrix per position (n_C, n_C), mean (n_C,)). A Gram matrix is Sigma + m m^T, and the larger
+    summand hides the smaller one. To avoid this, [Novak] subtract a constant from the activations.
     """
     (G_S, m_S), (G_G, m_G) = moments_S, moments_G
     Sigma_S, Sigma_G = G_S - tf.tensordot(m_S, m_S, 0), G_G - tf.tensordot(m_G, m_G, 0)
@@ -214,7 +214,8 @@ def compute_style_cost(statistics_S, statistics_G, style_layers=STYLE_LAYERS, st
 def total_variation(image):
     """The mean over pixels of the squared differences to the neighbours below and to the right [Mahendran].
 
-    image is (1, n_H, n_W, 3). It is the paper's with beta 2, divided by n_H n_W so that one weight suits every size.
+    image is (1, n_H, n_W, 3). This is the paper's formula with beta = 2, divided by n_H n_W so that one weight suits
+    every size.
     """
     down, right = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
     pixels = tf.cast(tf.shape(image)[1] * tf.shape(image)[2], image.dtype)

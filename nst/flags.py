@@ -13,7 +13,7 @@ import typing
 
 from nst.errors import InputError, reason
 from nst.pictures.encode import read_comment
-from nst.settings import FIELDS, PRESET_FLAGS, PRESETS, RECIPE, RECIPE_FILE, Settings, contradiction
+from nst.settings import FIELDS, HEADINGS, PRESET_FLAGS, PRESETS, RECIPE, RECIPE_FILE, Settings
 
 BETWEEN_VALUES = "\0"  # a character that no word of a command line can hold
 
@@ -79,21 +79,25 @@ def parse_settings(argv=None, more=()):
         epilog="Exit status: 0 painted, 1 the run failed, 2 a mistake in the command, 130 or 143 stopped by a signal.",
         allow_abbrev=False,
     )
+    group = parser
     for flag, field in FIELDS.items():
+        if field.name in HEADINGS:
+            group = parser.add_argument_group(HEADINGS[field.name])
         help = field.metadata["help"].replace("%", "%%")
         if field.type is bool:
-            parser.add_argument(flag, type=boolean, nargs="?", const=True, default=False, help=help, metavar="BOOL")
+            group.add_argument(flag, type=boolean, nargs="?", const=True, default=False, help=help, metavar="BOOL")
             continue
         type, takes_several = value_type(field)
         parse = field.metadata["parse"] or (str if type is str else number(type, field.metadata["bounds"]))
-        word = type.__name__.upper()
+        choices = field.metadata["choices"]
+        word = "{" + ",".join(choices) + "}" if choices else type.__name__.upper()
         default = " ".join(map(str, field.default)) if takes_several else field.default
-        parser.add_argument(
+        group.add_argument(
             flag,
             type=tuple_of(parse, field.metadata["repeats"]) if takes_several else parse,
             action="append" if field.metadata["repeats"] else "store",
             default=list(field.default) if field.metadata["repeats"] else field.default,
-            choices=field.metadata["choices"],
+            choices=choices,
             metavar=f"{word}..." if takes_several else word,
             help=help + (f" (default: {default})" if default != "" else ""),
         )
@@ -117,6 +121,58 @@ def parse_settings(argv=None, more=()):
             fault += f" (with {source})" if words else ""
         raise InputError(fault)
     return settings
+
+
+def contradiction(settings):
+    """The first contradiction between settings, in one line, or None. A batch is checked job by job instead."""
+    if settings.is_batch:
+        return None
+    if not settings.output_dir:
+        return "argument --output_dir: give the name of a folder"
+    for name in "shard", "report":
+        if getattr(settings, name) != getattr(Settings, name):
+            return f"argument --{name}: is only for --batch and --vary"
+    if not settings.epochs:
+        return "argument --epochs: at least one number is needed"
+    if not 1 <= len(settings.frame_epochs) <= 8:
+        return f"argument --frame_epochs: {len(settings.frame_epochs)} numbers; give 1 to 8, one for each scale"
+    if len(settings.epochs) > settings.scales > 0:
+        return (
+            f"argument --epochs: {len(settings.epochs)} numbers for {settings.scales} of --scales;"
+            " give at most one for each scale, or --scales 0"
+        )
+    styles = len(settings.style_image_filename)
+    for name in ("style_image_filename", "content_layers", "style_layers"):
+        values = getattr(settings, name)
+        names = [value.partition(":")[0] for value in values]
+        if not values:
+            return f"argument --{name}: at least one is needed"
+        if name != "style_image_filename" and len(set(names)) < len(names):
+            return f"argument --{name}: {max(names, key=names.count)} is given twice; give it once, with its weight"
+    if settings.alpha == settings.beta == 0:
+        return "arguments --alpha and --beta: one of them must be above 0"
+    if settings.style_weights and len(settings.style_weights) != styles:
+        return f"argument --style_weights: {len(settings.style_weights)} for {styles} of --style_image_filename"
+    if len(settings.style_scale) not in (1, styles):
+        return f"argument --style_scale: {len(settings.style_scale)} for {styles} of --style_image_filename"
+    for name, count in ("content_layers", 1), ("style_layers", styles):
+        for value in getattr(settings, name):
+            if (weights := value.count(",") + 1) not in (1, count):
+                return f"argument --{name}: {weights} weights in {value} for {count} of --style_image_filename"
+    if settings.style_weights and not any(settings.style_weights):
+        return "argument --style_weights: one of them must be above 0"
+    if settings.style_mask and len(settings.style_mask) != styles:
+        return f"argument --style_mask: {len(settings.style_mask)} for {styles} of --style_image_filename; one for each"
+    if settings.init_image and settings.init != Settings.init:
+        return f"arguments --init_image and --init {settings.init}: a run has one start; leave one of them out"
+    # A noise_ratio of 0 is allowed with every start: it means no noise.
+    if (settings.init_image or settings.init != "noise") and settings.noise_ratio not in (0, Settings.noise_ratio):
+        return "argument --noise_ratio: is only for --init noise"
+    if settings.optimizer == "lbfgs" and settings.learning_rate != Settings.learning_rate:
+        return "argument --learning_rate: is only for --optimizer adam; lbfgs finds its own steps"
+    if settings.optimizer == "lbfgs" and settings.normalize_gradients:
+        return "argument --normalize_gradients: is only for --optimizer adam; lbfgs needs the cost's own gradient"
+    return None
 
 
 def join_values(argv):

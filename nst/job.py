@@ -1,7 +1,7 @@
-"""From Settings to a Job: whatever can be checked without TensorFlow has been checked.
+"""Makes a Job from Settings and checks everything that does not need TensorFlow.
 
-Pictures are read, weights are found, and a checkpoint is compared with what it was made from. A mistake is an
-InputError.
+Pictures are read, weights are found, and a checkpoint is compared with the settings and files of this run. A mistake is
+an InputError.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ nst_main.py: {weights.HED_INSTALL}, or put a file into pretrained-model/ (README
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A checked run: all that it takes to paint one picture."""
+    """A checked run: everything needed to paint one picture."""
 
     settings: Settings
     originals: Originals
@@ -46,7 +46,7 @@ class Job:
 
     painter = "nst.run"  # the module that paints it
     of_recipe = RECIPE - OF_FILMS  # names of the settings in its recipe
-    of_identity = of_recipe - CHANGEABLE  # and of those in its identity
+    of_identity = of_recipe - CHANGEABLE  # names of the settings in its identity
 
     @functools.cached_property
     def scene(self):
@@ -88,7 +88,7 @@ class Job:
 
     @property
     def recipe(self):
-        """All that it takes to run this again, in JSON's types: settings, SHA-256 of the files, versions."""
+        """Everything needed to run this again, in JSON's types: settings, SHA-256 of the files, versions."""
         settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name in self.of_recipe}
         settings["weights"] = str(self.weights.name)  # not the default, which depends on the files that are there
         if (epochs := [count for _, count in self.schedule]) != self.asked_epochs:
@@ -124,7 +124,7 @@ def halving(epochs):
 
 
 def spread(epochs, count):
-    """[epochs of each of count scales] of --epochs: a single number is for the coarsest one, and is halved."""
+    """[epochs of each of count scales] of --epochs: one number is for the coarsest scale, each finer one gets half."""
     epochs = [int(number) for number in np.ravel(epochs)]
     if len(epochs) == 1:
         return [max(1, epochs[0] >> k) for k in range(count)]
@@ -150,7 +150,7 @@ def check(settings, reader, kind, more):
     originals = read_originals(settings, reader)
     source = weights.find(settings.weights)
     identity = identify(settings, reader, source)
-    # It changes the result only if something is transparent: a JPEG shows that over white.
+    # The format matters only for transparent results, because a JPEG shows them over white.
     identity["output_format"] = settings.output_format if originals.canvas.alpha else Settings.output_format
     identity = {name: value for name, value in identity.items() if name in {*kind.of_identity, "output_format"}}
     if settings.settings:
@@ -165,13 +165,13 @@ def check(settings, reader, kind, more):
     if checkpoint and checkpoint["epoch"] > job.schedule[int(checkpoint["scale"])][1]:
         raise InputError(
             f"argument --epochs: {path} has finished {checkpoint['epoch']} of them already;"
-            " give as many or more, or leave --resume out to start anew"
+            " give as many or more, or leave --resume out to start from the beginning"
         )
     return job
 
 
 def identify(settings, reader, source):
-    """{setting: value} of everything that can change the result, in JSON's types; files by their SHA-256."""
+    """{setting: value} of all settings, in JSON's types, with files by their SHA-256."""
     identity = {field.name: getattr(settings, field.name) for field in FIELDS.values()}
     for field in PICTURES:
         names = identity[field]
@@ -188,7 +188,7 @@ def check_files(settings, identity):
         used = list(used) if isinstance(used, tuple) else used
         if used == then and recipe["sha256"].get(name, "") not in (identity[name], ""):
             raise InputError(
-                f"argument --settings: {settings.settings} was made with another file as --{name}"
+                f"argument --settings: {settings.settings} was made with a different file for --{name}"
                 f" ({used or 'the default'}); put that file back, or name the one that you want"
             )
 
@@ -196,16 +196,25 @@ def check_files(settings, identity):
 def check_tools(settings):
     """Raises InputError if a package or program is missing that the settings need."""
     if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
-        raise InputError("argument --tensorboard: needs the package of that name; pip install tensorboard")
+        raise InputError("argument --tensorboard: needs the package tensorboard; pip install tensorboard")
     if settings.animation == "mp4" and not nst.pictures.video.has_ffmpeg():
         raise InputError("argument --animation mp4: needs ffmpeg; install it, or ask for a gif")
 
 
 @functools.cache
 def versions():
-    """{package: version} of everything that can change a result."""
+    """{package: version} of Python and the packages that compute a result."""
     found = {"python": platform.python_version()}
-    for name in ("tensorflow", "keras", "numpy", "scipy", "pillow", "pillow-heif", "tifffile"):
+    for name in (
+        "tensorflow",
+        "keras",
+        "numpy",
+        "scipy",
+        "pillow",
+        "pillow-heif",
+        "tifffile",
+        "opencv-python-headless",
+    ):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # tensorflow has other names too
             found[name] = importlib.metadata.version(name)
     return found
@@ -220,21 +229,22 @@ def find_checkpoint(path, identity):
         raise InputError(f"{path}: not a checkpoint of this program; remove it")
     made_with = json.loads(str(checkpoint["identity"]))
     for name, value in identity.items():
-        # The checkpoint can be older than a setting, or than its taking several values.
+        # An old checkpoint can lack a setting, or hold one value where there are now several.
         then = made_with.get(name, FIELDS[f"--{name}"].default)
         if isinstance(value, list):
             then = list(np.atleast_1d(then).tolist())
         if then != value:
             before, now = as_told(name, then), as_told(name, value)
-            what = f"another file as --{name}" if before == now else f"another --{name} ({before}, now {now})"
+            what = f"a different file for --{name}" if before == now else f"another --{name} ({before}, now {now})"
             raise InputError(
-                f"argument --resume: {path} was made with {what}; give the same, or leave --resume out to start anew"
+                f"argument --resume: {path} was made with {what};"
+                " give the same, or leave --resume out to start from the beginning"
             )
     return checkpoint
 
 
 def as_told(name, value):
-    """A value of an identity in words that a user knows."""
+    """A value of an identity as text for a message."""
     if value == weights.HED_SHA256:
         return "hed"
     if name in FILES and value not in weights.WORDS:

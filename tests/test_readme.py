@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-import nst.batches.rows
+import nst.batches.jobs
 import nst.flags
 import nst.settings
 import nst_main
@@ -111,7 +111,7 @@ def test_the_gallery_is_what_its_batch_paints():
     text = (ROOT / "images" / "README.md").read_text("utf-8")
     (line,) = re.findall(r"^    python nst_main.py (--batch .*)$", text, re.MULTILINE)
     argv = [str(ROOT / word) if word == "images/gallery.csv" else word for word in shlex.split(line)]
-    rows = nst.batches.rows.read_rows(nst.flags.parse_settings(argv), argv)
+    rows = nst.batches.jobs.read_rows(nst.flags.parse_settings(argv), argv)
     gallery = ROOT / "images" / "gallery"
     assert {row.settings.output_dir for row in rows} == {f"output/gallery/{path.stem}" for path in gallery.iterdir()}
     for row in rows:

@@ -213,7 +213,7 @@ def test_a_folder_that_tensorboard_cannot_use_is_told(paint_here, tmp_path):
 
 def test_without_tensorboard_its_flag_says_what_to_install(paint_here, monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    told = "nst_main.py: error: argument --tensorboard: needs the package of that name; pip install tensorboard\n"
+    told = "nst_main.py: error: argument --tensorboard: needs the package tensorboard; pip install tensorboard\n"
     assert paint_here("--tensorboard", "board") == (2, "", told)
     assert list(tmp_path.iterdir()) == []
 
@@ -320,7 +320,7 @@ def test_a_recipe_of_a_file_that_has_changed_is_told(painted, tmp_path, inputs, 
     (tmp_path / "old.json").write_text(json.dumps(recipe))
     assert nst_main.main(["--settings", str(tmp_path / "old.json"), "--output_dir", str(tmp_path / "again")]) == 2
     told = capsys.readouterr().err
-    assert "was made with another file as --style_image_filename" in told and told.count("\n") == 1
+    assert "was made with a different file for --style_image_filename" in told and told.count("\n") == 1
     words = ["--settings", str(tmp_path / "old.json"), "--style_image_filename", str(inputs / "style.png")]
     assert nst_main.main([*words, "--output_dir", str(tmp_path / "again")]) == 0
 

@@ -179,7 +179,7 @@ def test_a_gpu_that_is_not_used_is_told(paint_here, tmp_path, monkeypatch):
     assert "GPU" not in paint_here()[1]
     (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
     if not tf.config.list_physical_devices("GPU"):
-        told = "A GPU is there but not used; pip install 'tensorflow[and-cuda]'"
+        told = "This machine has a GPU that TensorFlow does not use; pip install 'tensorflow[and-cuda]'"
         assert paint_here()[1].splitlines()[1] == told
 
 
@@ -245,14 +245,14 @@ def test_a_stopped_run_can_be_resumed_to_fewer_epochs_than_it_was_begun_with(com
 def test_resume_with_nothing_to_resume_says_so_and_paints(paint_here):
     status, printed, told = paint_here("--resume")
     assert status == 0 and printed.splitlines()[1] == "Iteration 0 :"
-    assert told == "nst_main.py: nothing to resume in output: starting anew\n"
+    assert told == "nst_main.py: nothing to resume in output: starting from the beginning\n"
 
 
 @pytest.mark.parametrize(
     "flag, value, told",
     [
         ("--alpha", 5, "another --alpha (10.0, now 5.0)"),
-        ("--style_image_filename", "night.jpg", "another file as --style_image_filename;"),
+        ("--style_image_filename", "night.jpg", "a different file for --style_image_filename;"),
         ("--weights", "random", "another --weights (a file, now random)"),
         ("--init_image", "night.jpg", "another --init_image (none, now a file)"),
     ],
@@ -301,7 +301,7 @@ def test_a_new_run_does_not_vouch_for_what_an_earlier_one_left(paint_here, tmp_p
     assert paint_here("--seed", 1, "--resume", "--animation", "gif")[0] == 0
     assert (tmp_path / "output" / "generated_image.gif").read_bytes() != before
     assert paint_here("--seed", 2, "--learning_rate", "1e38")[0] == 1
-    told = "nst_main.py: nothing to resume in output: starting anew\n"
+    told = "nst_main.py: nothing to resume in output: starting from the beginning\n"
     assert paint_here("--seed", 1, "--resume", "--animation", "gif")[::2] == (0, told)
 
 

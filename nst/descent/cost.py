@@ -32,9 +32,9 @@ class Cost:
         self.settings, self.grey, self.painted = settings, scene.grey, None
         if scene.painted is not None:
             self.painted = scene.painted.astype("float32")[np.newaxis, ..., np.newaxis]
-        self.of_pixels = [term for make in OF_PIXELS if (term := make.make(settings, scene))]
+        self.of_pixels = [term for kind in OF_PIXELS if (term := kind.make(settings, scene))]
         self.octaves = []  # (Sight, terms), from the picture's own size down
-        self.counts = {term.name: term.octaves(settings) for term in OF_NETWORK}
+        self.counts = {kind.name: kind.octaves(settings) for kind in OF_NETWORK}
         height, width = scene.content.image.shape[1:3]
         windows = nst.network.windows
         # If the picture is too large to be seen whole, a smaller octave would need the memory that windows save.
@@ -44,8 +44,8 @@ class Cost:
                 scene = scene.map(halve, halve_share)
             sight = Sight(model, tuple(scene.content.image.shape[1:3]), evaluations, pause, whole)
             # A term that does not count here gets weight 0: octaves and scales of one size share a graph.
-            weighs = {name: 1 / count if octave < count else 0 for name, count in self.counts.items()}
-            self.octaves.append((sight, [term.make(settings, scene, sight, weighs[term.name]) for term in OF_NETWORK]))
+            factors = {name: 1 / count if octave < count else 0 for name, count in self.counts.items()}
+            self.octaves.append((sight, [kind.make(settings, scene, sight, factors[kind.name]) for kind in OF_NETWORK]))
 
     def __call__(self, picture, gradient=True):
         with tf.GradientTape() as tape:

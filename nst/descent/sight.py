@@ -1,9 +1,9 @@
 """How the network sees pictures of one size: whole or in windows, by which convolutions, through traced graphs.
 
-Every cost that the network takes part in is a term (nst.descent.terms) that measures something in the activations and
-compares what it measured. What is measured adds up over windows: a first pass through them adds it up, the terms
-compare the sums once, and a second pass sends the gradient of that back, window by window. The result is that of
-the whole picture, except for rounding; the memory is that of one window.
+A term of the network (nst.descent.terms) measures activations and computes its cost from the measurements. These add
+up over windows: a first pass through the windows adds them up, the terms compute their costs once, and a second pass
+propagates the gradient back, window by window. The result is that of the whole picture, except for rounding, and the
+network needs the memory of one window.
 """
 
 import functools
@@ -22,8 +22,8 @@ COMPILED_PIXELS = 2_000_000  # pixels times evaluations from which compiling Win
 class Part(NamedTuple):
     """The part of a picture that a graph sees.
 
-    core (top, bottom, left, right), in the part's pixels, is what counts of it: around it lies what the network sees
-    from there. size (n_H, n_W) is the whole picture's.
+    Only its core counts, (top, bottom, left, right) in the part's pixels; the margin around the core is context.
+    size (n_H, n_W) is that of the whole picture.
     """
 
     core: tuple
@@ -34,17 +34,16 @@ class Part(NamedTuple):
         return None if a is None else crop(a, self.core, layer)
 
     def fraction(self, a, layer):
-        """How much of the whole picture's positions in a layer the cropped activation has, 0 to 1."""
+        """The fraction of the picture's positions in a layer that the cropped activation has, 0 to 1."""
         n_H, n_W = layer_size(self.size, layer)
         return tf.cast(tf.shape(a)[1] * tf.shape(a)[2], "float32") / (n_H * n_W)
 
 
-class View:
+class Graphs:
     """The graphs for pictures of one size, each traced once for all such pictures.
 
-    image is a whole picture or a window, core what counts of it, terms are nst.descent.terms' for that image.
-    "measured" is a list with what each term measured, {layer: tensors}; "upstream" is the gradient of J with respect
-    to it.
+    image is a whole picture or a window, core the part of it that counts, and terms are the terms for it. "measured" is
+    a list of what each term measured, {layer: tensors}; "upstream" is the gradient of J with respect to it.
     """
 
     def __init__(self, network, size):
@@ -53,12 +52,12 @@ class View:
         self.statistics = {}  # of the last styles of this size, for nst.descent.terms
 
     def see(self, image, core):
-        """{layer: activation} of the core, as a part of the other graphs."""
+        """{layer: activation} of the core, for use inside the other graphs."""
         return {name: crop(a, core, name) for name, a in self.network(image).items()}
 
     @tf.function(autograph=False)  # there is nothing to convert
     def look(self, image, core, layers=None):
-        """see() by itself. With layers of these only: all layers of a large window would take half a gigabyte."""
+        """see() as a graph of its own. layers limit the result: all layers of a large window take half a gigabyte."""
         seen = self.see(image, core)
         return {name: seen[name] for name in layers or seen}
 
@@ -106,20 +105,20 @@ class View:
 
 
 # The jobs of a batch often have one size. The graphs of more sizes than these would fill the memory.
-view_of = functools.lru_cache(maxsize=16)(View)
+graphs_of = functools.lru_cache(maxsize=16)(Graphs)
 
 
 def compare(terms, measured):
     """(costs, upstream) of what the terms measured in the whole picture.
 
-    costs are (J, {term: its cost}, {term: {layer: what the layer has of it}}).
+    costs are (J, {term: its cost}, {term: {layer: the layer's share of that}}).
     """
     pairs = list(zip(terms, measured, strict=True))
     with tf.GradientTape() as tape:
         tape.watch(measured)
         of_terms = {term.name: term.cost(of, term.layers) for term, of in pairs}
         J = total_of(terms, of_terms)
-    # On a coarse scale a region can vanish from the styles: nothing pulls there then.
+    # On a coarse scale a region can vanish from the styles: it has no gradient then.
     upstream = tape.gradient(J, measured, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     of_layers = {term.name: {layer: term.cost(of, [layer]) for layer in term.layers} for term, of in pairs}
     return (J, of_terms, of_layers), upstream
@@ -148,49 +147,50 @@ def normalized(terms, upstream, norms):
 
 
 class Sight:
-    """A model's sight of pictures of size (n_H, n_W), which about evaluations calls of evaluate() are expected of.
+    """Runs a model on pictures of size (n_H, n_W), whole or in windows.
 
-    Pictures of more than whole pixels, by default nst.network.windows.WHOLE_PIXELS, are seen in windows. pause() is
-    called before each window, and can end the evaluation by what it raises.
+    evaluations is about how often evaluate() will be called. Pictures of more than most_pixels, by default
+    nst.network.windows.WHOLE_PIXELS, are seen in windows. pause() is called before each window, and can raise an
+    exception to stop the evaluation.
     """
 
-    def __init__(self, model, size, evaluations=1, pause=lambda: None, whole=None):
+    def __init__(self, model, size, evaluations=1, pause=lambda: None, most_pixels=None):
         self.model, self.pause = model, pause
-        self.windows = cut_windows(size, model, whole)
-        self.view = view_of(choose_network(model, self.windows, evaluations), size)
+        self.windows = cut_windows(size, model, most_pixels)
+        self.graphs = graphs_of(choose_network(model, self.windows, evaluations), size)
 
     @property
     def is_whole(self):
         return len(self.windows) == 1
 
     def of_size(self, size):
-        """The same model's sight of pictures of another size, for a single look."""
+        """A Sight of the same model for pictures of another size, to be used once."""
         return Sight(self.model, size, pause=self.pause)
 
     def look(self, image, layers):
         """{layer: activation} of an image (1, n_H, n_W, 3)."""
         if not layers:
             return {}
-        view = self.view
+        graphs = self.graphs
         if self.is_whole:
-            seen = view.look(image, view.whole)
+            seen = graphs.look(image, graphs.whole)
             return {name: seen[name] for name in layers}
-        channels = view.network.output
+        channels = graphs.network.output
         found = {
-            name: np.empty((1, *layer_size(view.size, name), channels[name].shape[-1]), "float32") for name in layers
+            name: np.empty((1, *layer_size(graphs.size, name), channels[name].shape[-1]), "float32") for name in layers
         }
         for w in self.windows:
             self.pause()
-            for name, a in view.look(w.of(image), tf.constant(w.core), tuple(layers)).items():
+            for name, a in graphs.look(w.of(image), tf.constant(w.core), tuple(layers)).items():
                 crop(found[name], w.core_in_picture(), name)[...] = a
         return found
 
     def measure(self, image, terms):
         """What each term measures in an image (1, n_H, n_W, 3)."""
-        view = self.view
+        graphs = self.graphs
         if self.is_whole:
-            return view.measure(view.look(image, view.whole), view.whole, terms)
-        return self.in_all_windows(view.measure_window, image, terms)
+            return graphs.measure(graphs.look(image, graphs.whole), graphs.whole, terms)
+        return self.sum_over_windows(graphs.measure_window, image, terms)
 
     def evaluate(self, picture, terms, normalize=False, gradient=True):
         """(costs, gradient of J or None) of a picture, costs as compare returns them.
@@ -198,36 +198,36 @@ class Sight:
         The network runs once forward and once back; in windows twice forward, and to normalize three times; with
         gradient=False once forward.
         """
-        view = self.view
+        graphs = self.graphs
         if self.is_whole and gradient:
-            return view.evaluate(picture, terms, normalize)
-        # Without a gradient, which is rare, look() serves: it is traced already for a tensor.
+            return graphs.evaluate(picture, terms, normalize)
+        # Calls without a gradient are rare: they use the graph of look() instead of tracing another one.
         costs, upstream = compare(terms, self.measure(tf.convert_to_tensor(picture), terms))
         if not gradient:
             return costs, None
         if normalize:
-            norms = self.in_all_windows(view.window_gradient_norms, picture, terms, upstream)
+            norms = self.sum_over_windows(graphs.window_gradient_norms, picture, terms, upstream)
             upstream = normalized(terms, upstream, norms)
         dJ = np.zeros(picture.shape, "float32")
-        for w, part in self.in_each_window(view.pull_back, picture, terms, upstream):
+        for w, part in self.over_windows(graphs.pull_back, picture, terms, upstream):
             w.of(dJ)[...] += part
         return costs, dJ
 
-    def in_each_window(self, run, picture, terms, *more):
+    def over_windows(self, run, picture, terms, *more):
         for w in self.windows:
             self.pause()
             yield w, run(w.of(picture), tf.constant(w.core), [term.of(w) for term in terms], *more)
 
-    def in_all_windows(self, run, picture, terms, *more):
+    def sum_over_windows(self, run, picture, terms, *more):
         """The sum over windows of what run() returns for each: structures of tensors, all alike."""
         total = None
-        for _, part in self.in_each_window(run, picture, terms, *more):
+        for _, part in self.over_windows(run, picture, terms, *more):
             total = part if total is None else tf.nest.map_structure(tf.add, total, part)
         return total
 
 
 def choose_network(model, windows, evaluations):
-    """The model with the convolutions that finish first, counting the time it takes to compile them.
+    """The model with the convolutions that are faster overall, including the time to compile them.
 
     Measured on two processor cores: compiling takes about as long as Winograd's convolutions save on
     COMPILED_PIXELS. A GPU has fast convolutions of its own.

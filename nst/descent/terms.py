@@ -1,4 +1,4 @@
-"""The terms of the cost, one class each: what it aims at, its cost, and its weight.
+"""The terms of the cost. Each class holds a target, a weight, and the formula that compares a picture with the target.
 
 A term is a NamedTuple of tensors, so that one traced graph serves every term of its kind. A new term is a class here,
 its name in OF_NETWORK or OF_PIXELS, and its flag in nst.settings. Terms of the network have
@@ -6,10 +6,11 @@ its name in OF_NETWORK or OF_PIXELS, and its flag in nst.settings. Terms of the 
     name                        of its cost, in costs.csv and on the terminal
     needs(settings)             the layers that it looks at
     octaves(settings)           the number of sizes at which it counts: the picture's own, half of it, ...
-    make(settings, scene, sight, weighs)    the term for a Scene, mean-subtracted, seen by a nst.descent.sight.Sight
+    make(settings, scene, sight, factor)    the term for a mean-subtracted Scene, its weight multiplied by factor;
+                                sight, a nst.descent.sight.Sight, runs the network
     weight, layers              tensors: its weight, and {layer: weight}
     measure(seen, part)         {layer: tensors}, from {layer: activation}; they add up over the parts of a picture
-    cost(measured, layers)      its cost, or what some layers have of it
+    cost(measured, layers)      its cost, summed over these layers
     of(window)                  the term for a window of the picture
 
 and terms of the pixels make(settings, scene), which can return None, and cost(picture).
@@ -22,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 import nst_utils
+from nst.network.windows import stride
 
 STYLES_KEPT = 16  # per size; the Gram matrices of the paper's layers are 2 MB
 
@@ -31,12 +33,12 @@ def constant(number):
 
 
 class Content(NamedTuple):
-    """J_content: the picture's activations are those of the content."""
+    """J_content: low if the picture's activations are close to the content's."""
 
     weight: tf.Tensor
     layers: dict
     a_C: dict  # {layer: activation}
-    guides: dict  # {layer: T}, what the regions leave out does not count; empty if they leave out nothing
+    guides: dict  # {layer: T}: pixels outside all regions do not count; empty if there are none
 
     name = "content"
 
@@ -49,11 +51,11 @@ class Content(NamedTuple):
         return 1
 
     @classmethod
-    def make(cls, settings, scene, sight, weighs):
+    def make(cls, settings, scene, sight, factor):
         layers = dict(settings.content_layer_weights)
         covered = np.minimum(sum(scene.content.regions.values()), 1)
         return cls(
-            constant(settings.alpha * weighs),
+            constant(settings.alpha * factor),
             {layer: constant(weight) for layer, weight in layers.items()},
             sight.look(scene.content.image, list(layers)),
             {} if np.all(covered == 1) else nst_utils.guide(covered, layers),
@@ -74,8 +76,8 @@ class Content(NamedTuple):
         return self._replace(a_C=window.of_layers(self.a_C), guides=window.of_layers(self.guides))
 
 
-class Aim(NamedTuple):
-    """What a region of the picture should have of a style: its statistics, and their weights."""
+class Target(NamedTuple):
+    """The statistics of a style that a region of the picture should have, and their weights."""
 
     weight: tf.Tensor  # all weights together are 1
     region: int
@@ -84,15 +86,15 @@ class Aim(NamedTuple):
 
 
 class Style(NamedTuple):
-    """J_style: in each region, the statistics of the picture's activations are those of its styles.
+    """J_style: low if, in each region, the statistics of the activations are close to those of its styles.
 
-    A region counts by how much of the picture it covers, and in it the styles that have it by their weights.
+    A region's weight is its area. The styles that have the region share this weight by their own weights.
     """
 
     weight: tf.Tensor
     layers: dict  # mean over the styles
     guides: dict  # {layer: {region: T, or None for the whole picture}}
-    aims: list
+    targets: list
     kind: str  # of nst_utils.COMPARE
 
     name = "style"
@@ -106,33 +108,34 @@ class Style(NamedTuple):
         return settings.style_octaves
 
     @classmethod
-    def make(cls, settings, scene, sight, weighs):
+    def make(cls, settings, scene, sight, factor):
         of_styles = settings.style_layer_weights
         names = cls.needs(settings)
-        layers = {name: constant(np.mean([dict(layers)[name] for layers in of_styles])) for name in names}
+        layers = {name: constant(np.mean([dict(own)[name] for own in of_styles])) for name in names}
 
         def looking_at(regions):
             """The term that measures a picture with these regions."""
             guides = {name: nst_utils.guide(share, names) for name, share in regions.items() if np.ndim(share)}
             guides = {layer: {name: guides.get(name, {}).get(layer) for name in regions} for layer in names}
-            return cls(constant(settings.beta * weighs), layers, guides, [], settings.style_cost)
+            return cls(constant(settings.beta * factor), layers, guides, [], settings.style_cost)
 
         there = {name: share for name, share in scene.content.regions.items() if np.any(share)}
         covered = {name: float(np.sum(share)) for name, share in there.items()}
         statistics = [
-            see(style, sight, looking_at({name: share for name, share in style.regions.items() if np.any(share)}))
+            statistics_of(
+                style, sight, looking_at({name: share for name, share in style.regions.items() if np.any(share)})
+            )
             for style in scene.styles
         ]
-        aims = []
+        targets = []
         for region, pixels in covered.items():
             having = [k for k, of_style in enumerate(statistics) if region in of_style]
             total = sum(settings.weight_of_styles[k] for k in having)
             for k in having:
-                weight = settings.weight_of_styles[k]
-                weight = weight and pixels / sum(covered.values()) * weight / total
-                own = {name: constant(weight) for name, weight in of_styles[k]}
-                aims.append(Aim(constant(weight), region, own, statistics[k][region]))
-        return looking_at(there)._replace(aims=aims)
+                weight = settings.weight_of_styles[k] / (total or 1) * pixels / sum(covered.values())
+                own = {name: constant(of_layer) for name, of_layer in of_styles[k]}
+                targets.append(Target(constant(weight), region, own, statistics[k][region]))
+        return looking_at(there)._replace(targets=targets)
 
     def measure(self, seen, part):
         def statistics(layer, T):
@@ -144,27 +147,27 @@ class Style(NamedTuple):
         return {layer: {region: statistics(layer, T) for region, T in of.items()} for layer, of in self.guides.items()}
 
     def cost(self, measured, layers):
-        def of_aim(aim):
-            found = {layer: measured[layer][aim.region] for layer in layers}
-            weighted = [(layer, aim.layers[layer]) for layer in layers]
-            return aim.weight * nst_utils.compute_style_cost(aim.statistics, found, weighted, self.kind)
+        def of_target(target):
+            found = {layer: measured[layer][target.region] for layer in layers}
+            weighted = [(layer, target.layers[layer]) for layer in layers]
+            return target.weight * nst_utils.compute_style_cost(target.statistics, found, weighted, self.kind)
 
-        return sum(map(of_aim, self.aims), tf.constant(0.0))
+        return sum(map(of_target, self.targets), tf.constant(0.0))
 
     def of(self, window):
         def cut(layer, of_regions):
-            return {region: window.of_layers({layer: T})[layer] for region, T in of_regions.items()}
+            return {region: None if T is None else window.of(T, stride(layer)) for region, T in of_regions.items()}
 
         return self._replace(guides={layer: cut(layer, of_regions) for layer, of_regions in self.guides.items()})
 
 
-def see(style, sight, term):
-    """{region: {layer: statistics}} of a style. The last ones are kept, as a batch has many jobs in one style."""
+def statistics_of(style, sight, term):
+    """{region: {layer: statistics}} of a style. They are cached, because a batch often uses one style many times."""
     sight = sight.of_size(tuple(style.image.shape[1:3]))
     arrays = [style.image, *(share for share in style.regions.values() if np.ndim(share))]
     key = tuple(term.layers), term.kind, *style.regions
     key += tuple(hashlib.sha256(np.ascontiguousarray(array)).digest() for array in arrays)
-    kept = sight.view.statistics
+    kept = sight.graphs.statistics
     if key not in kept:
         (measured,) = sight.measure(style.image, [term])
         regions = next(iter(measured.values()))
@@ -175,7 +178,7 @@ def see(style, sight, term):
 
 
 class TotalVariation(NamedTuple):
-    """J_tv: neighbouring pixels are alike."""
+    """J_tv: low if neighbouring pixels are alike."""
 
     weight: tf.Tensor
 
@@ -190,7 +193,7 @@ class TotalVariation(NamedTuple):
 
 
 class Temporal(NamedTuple):
-    """J_temporal: a film's frame stays as it starts where the motion can be trusted."""
+    """J_temporal: low if a film's frame stays close to its start wherever the motion can be trusted."""
 
     weight: tf.Tensor
     carried: tf.Tensor

@@ -1,8 +1,8 @@
 """Painting a film: a Scene for each frame, and the same descent as for a picture, from the frame before.
 
 The frame before is carried along the motion, after Ruder, Dosovitskiy & Brox 2016 (see nst.films.flow). Where the
-motion can be trusted little may change. Where too little of it can be, another scene of the film begins, whose first
-frame is painted as a picture is.
+motion is reliable, the picture may change only a little. If too little of it is reliable, a new shot begins; its first
+frame is painted like a single picture.
 """
 
 import dataclasses
@@ -21,20 +21,21 @@ from nst.pictures.resize import LANCZOS, fill, size_with_long_side
 from nst.pictures.scene import Scene, make_scene
 from nst.run import make_scale, ready, recording
 
-SAME_SCENE = 0.3  # of a frame must have been in the frame before
-SETTLING = 4  # frames until what has come into sight is held to what was painted there
-SMALL_SIDE = 128  # pixels: the long side at which the colours of a scene are measured
+SAME_SHOT = 0.3  # the least fraction of a frame that must be visible in the frame before
+SETTLING = 4  # frames until a newly visible area is fully held to what was painted there
+SMALL_SIDE = 128  # pixels: the long side at which the colours of a shot are measured
 
 
-class Painted(NamedTuple):
+class PaintedFrame(NamedTuple):
     """A painted frame.
 
-    scene        of the frame, and original its content in its own colours, uint8 (n_H, n_W, 3)
+    scene        the Scene of the frame
+    original     its content in its own colours, uint8 (n_H, n_W, 3)
     picture      G
-    costs        of G, {name: cost}
-    settled      (n_H, n_W), 0 to 1: for how long each pixel has been painted
-    first        the number of the first frame of the film's scene
-    of_content   {region: Moments}: the colours of the film's scene, or None
+    costs        those of G, {name: cost}
+    settled      (n_H, n_W): 0 for newly visible pixels, 1 after SETTLING frames
+    first        the number of the first frame of the shot
+    of_content   {region: Moments}: the colours of the shot, or None
     """
 
     scene: Scene
@@ -47,7 +48,7 @@ class Painted(NamedTuple):
 
 
 def paint(job, stop):
-    """Paint the film of a FilmJob, as nst.run.paint does a picture."""
+    """Paint the film of a FilmJob, as nst.run.paint paints a picture."""
     with (
         ready(job, stop) as (model, optimizer),
         FilmRecord(job) as record,
@@ -70,38 +71,38 @@ def paint(job, stop):
 def resumed(job, originals):
     """The frame that the checkpoint ends with."""
     first = int(job.checkpoint.get("scene", 0))
-    of_content = colours_of_scene(job, first)
+    of_content = colours_of_shot(job, first)
     scene, picture = make_scene(originals, job.settings, of_content), job.checkpoint["picture"]
-    return Painted(scene, as_bytes(originals), picture, {}, job.checkpoint["settled"], first, of_content)
+    return PaintedFrame(scene, as_bytes(originals), picture, {}, job.checkpoint["settled"], first, of_content)
 
 
 def paint_frame(job, number, originals, before, model, optimizer, stop):
-    """The next frame, Painted; before is the frame before, or None."""
+    """Paint the next frame, a PaintedFrame. before is the frame before, or None."""
     settings, original = job.settings, as_bytes(originals)
     scene = before and continued(job, number, originals, original, before)
     if scene:
-        # Its start is no longer content and noise.
+        # It starts from the frame before, without noise.
         settings = dataclasses.replace(settings, init="content", init_image="")
-        schedule, frames, settled = halving(settings.frame_epochs), len(job.film.chosen), scene.trust
+        schedule, repeats, settled = halving(settings.frame_epochs), len(job.film.chosen), scene.trust
         first, of_content = before.first, before.of_content
     else:
-        first, of_content = number, colours_of_scene(job, number)
+        first, of_content = number, colours_of_shot(job, number)
         scene = make_scene(originals, settings, of_content)
-        schedule, frames, settled = job.schedule, 1, np.ones(scene.content.size, "float32")
+        schedule, repeats, settled = job.schedule, 1, np.ones(scene.content.size, "float32")
     scales = [
-        make_scale(scene, shrink, epochs, settings, model, stop.check, epochs * frames) for shrink, epochs in schedule
+        make_scale(scene, shrink, epochs, settings, model, stop.check, epochs * repeats) for shrink, epochs in schedule
     ]
     for last in optimizers.descend(scales, optimizer):  # noqa: B007 (the last one counts)
         stop.check()
     settled = np.minimum(settled + 1 / SETTLING, 1)
-    return Painted(scene, original, last.picture, last.costs, settled, first, of_content)
+    return PaintedFrame(scene, original, last.picture, last.costs, settled, first, of_content)
 
 
 def continued(job, number, originals, original, before):
-    """The Scene of a frame that starts from the frame before, or None if it shows another scene of the film."""
+    """The Scene of a frame that starts from the frame before, or None if a new shot begins."""
     back, forth = flow.flow(original, before.original), flow.flow(before.original, original)
     trusted = flow.trust(back, forth)
-    if trusted.mean() < SAME_SCENE:
+    if trusted.mean() < SAME_SHOT:
         return None
     scene = make_scene(originals, job.settings, before.of_content)
     painted, contents = np.asarray(before.picture)[0] + nst_utils.MEANS, (before.scene.content, scene.content)
@@ -123,10 +124,10 @@ def as_bytes(originals):
     return np.rint(originals.content.image).astype("uint8")
 
 
-def colours_of_scene(job, first):
-    """{region: Moments} of the content in the film's scene that starts with frame first; None if no colours change.
+def colours_of_shot(job, first):
+    """{region: Moments} of the content in the shot that starts with frame first; None if no colours change.
 
-    The frames count by their contrast: one that is black or fades in shows little of the scene's colours.
+    Frames are weighted by their contrast, because a dark or fading frame shows little of the shot's colours.
     """
     settings = job.settings
     if not settings.recolor_content and settings.preserve_colors not in ("luminance", "histogram"):
@@ -136,7 +137,7 @@ def colours_of_scene(job, first):
         small = small_content(job.originals, image)
         here = flow.evenly_lit(np.asarray(small.image, "uint8"))
         both = before is not None and here is not None
-        if both and flow.trust(flow.flow(here, before), flow.flow(before, here)).mean() < SAME_SCENE:
+        if both and flow.trust(flow.flow(here, before), flow.flow(before, here)).mean() < SAME_SHOT:
             break
         for name, moments in colours.moments_by_region(small).items():
             contrast = np.trace(moments.covariance)

@@ -47,8 +47,8 @@ class Canvas(NamedTuple):
     """The whole content at the size of the result, on which the painted part is laid.
 
     image is float32 (n_H, n_W, 3), 0 to 255; box (left, top, right, bottom) is the part that is painted. share,
-    float32 (n_H, n_W), says how much of each pixel is painted, None if all is. alpha is the result's, a
-    Pillow image in grey, or None.
+    float32 (n_H, n_W), says how much of each pixel is painted, None if all is. alpha is the alpha channel of the
+    result, a Pillow image in grey, or None.
     """
 
     image: np.ndarray
@@ -64,8 +64,9 @@ class Canvas(NamedTuple):
     def lay(self, painted, preserve_colors="none"):
         """The whole picture, (n_H, n_W, 3) of 0 to 255, with painted in its box.
 
-        painted is (n_H, n_W, 3), of the box's size or, at a coarse scale, smaller; so is the result then. With
-        preserve_colors "luminance" or "shapes" one of them gives the colours, the other one light and dark.
+        painted is (n_H, n_W, 3) at the box's size or, at a coarse scale, smaller; the result is then smaller too. With
+        preserve_colors "luminance" the content gives the colours, and painted light and dark; with "shapes" it is
+        the other way round.
         """
         if preserve_colors in ("luminance", "shapes"):
             content = resize(crop(self.image, self.box), painted.shape[:2])
@@ -87,7 +88,7 @@ class Canvas(NamedTuple):
 
 
 class Originals(NamedTuple):
-    """The pictures of a job: its content (the part that is painted), styles, and init or None; and the canvas."""
+    """The pictures of a job: the part of the content that is painted, the styles, init or None, and the canvas."""
 
     content: Picture
     styles: tuple
@@ -96,7 +97,7 @@ class Originals(NamedTuple):
     notices: tuple = ()
 
     def with_content(self, image):
-        """The same with another content, a Pillow image of the same shape."""
+        """A copy with another content, a Pillow image of the same shape."""
         canvas = self.canvas._replace(image=as_array(image, self.canvas.size))
         content = self.content._replace(image=crop(canvas.image, canvas.box))
         return self._replace(content=content, canvas=canvas)
@@ -113,8 +114,8 @@ def find_image(name):
 class Reader(NamedTuple):
     """Reads pictures by name.
 
-    coming has the sizes (width, height) of pictures that earlier jobs of a batch will make, by their real path:
-    they are read as white until then. given has pictures that are not read here, (Pillow image, SHA-256), by name.
+    coming is {real path: (width, height)} of pictures that earlier jobs of a batch will make; they are read as white.
+    given is {name: (Pillow image, SHA-256)} of pictures that have been read already.
     """
 
     max_pixels: int
@@ -150,7 +151,7 @@ def digest_all(paths):
 
 
 def read_originals(settings, reader):
-    """The Originals of the settings. Raises InputError for whatever cannot be painted."""
+    """The Originals of the settings. Raises InputError if something cannot be painted."""
     content, alpha = reader.layers(settings.content_image_filename)
     styles = [reader.image(name) for name in settings.style_image_filename]
     content_mask = read_mask(reader, settings.content_mask, content)
@@ -161,12 +162,12 @@ def read_originals(settings, reader):
     check_size(settings, content, long_side)
     content = as_picture(content, regions, long_side)
     sides = [max(1, round(long_side * scale)) for scale in settings.scale_of_styles]
-    styles = [as_picture(*pair, side) for *pair, side in zip(styles, style_regions, sides, strict=True)]
+    styles = list(map(as_picture, styles, style_regions, sides))
     for name, style in zip(mask_names, styles, strict=True):
         if lost := [value for value, share in style.regions.items() if not np.any(share)]:
+            region = name if lost[0] == EVERYWHERE else f"{name}'s region of grey value {lost[0]}"
             raise InputError(
-                f"arguments --image_size and --style_scale: at this size nothing is left of {name}'s region of grey"
-                f" value {lost[0]}; ask for more"
+                f"arguments --image_size and --style_scale: at this size nothing is left of {region}; use larger values"
             )
     if settings.output_format == "jpg":
         alpha = None  # a JPEG has none: it shows the picture over white
@@ -187,12 +188,12 @@ def read_mask(reader, name, picture):
     stretch = mask.width * picture.height / (mask.height * picture.width)
     if not 0.98 < stretch < 1.02:
         sizes = " and ".join(f"{image.width} x {image.height}" for image in (mask, picture))
-        raise InputError(f"{name}: a mask has the shape of its picture, these are {sizes}")
+        raise InputError(f"{name}: a mask must have the aspect ratio of its picture, but they are {sizes}")
     return mask
 
 
 def read_init(settings, reader, canvas, styles):
-    """The picture that the descent starts from, (n_H, n_W, 3) in the content's frame; None for content and noise."""
+    """The picture to start from, (n_H, n_W, 3), cropped to the content's shape; None for the content and noise."""
     if settings.init_image:
         image = np.asarray(reader.image(settings.init_image))
     elif settings.init == "style":
@@ -209,7 +210,7 @@ def check_size(settings, content, long_side):
     if max(size) > longest:
         raise InputError(
             f"argument --image_size: a result of {size[0]} x {size[1]} is over the {longest:,} pixels a side that"
-            f" --output_format {settings.output_format} can have; ask for less, or for tiff"
+            f" --output_format {settings.output_format} can have; use a smaller size, or tiff"
         )
 
 
@@ -217,7 +218,7 @@ def check_size(settings, content, long_side):
 
 
 def as_picture(image, regions, long_side):
-    """The Picture of a Pillow image, and of the regions of its mask or None, with that long side."""
+    """Make a Picture with that long side from a Pillow image and the regions of its mask, or None."""
     size = size_with_long_side(image.size[::-1], long_side)
     shares = {EVERYWHERE: 1} if regions is None else {name: as_share(mask, size) for name, mask in regions.items()}
     return Picture(as_array(image, size), shares)
@@ -242,7 +243,7 @@ def crop(array, box):
 
 
 def make_canvas(content, alpha):
-    """(the Canvas of a content with alpha, a Pillow image or None; the content's regions where alpha shows them)."""
+    """(the Canvas of a content, the content's regions multiplied by alpha); alpha is a Pillow image or None."""
     regions, (height, width) = content.regions, content.size
     if alpha:
         visible = np.asarray(alpha, "float32") / 255

@@ -1,6 +1,6 @@
 """The scene: all pictures of a job as the descent sees them, in the colours to paint with, at any size.
 
-A Scene is made once from the Originals; at(shrink) gives it smaller, for the coarse scales. Nothing is rounded to
+A Scene is made once from the Originals; at(shrink) returns a smaller copy for a coarse scale. Nothing is rounded to
 8 bits on the way.
 """
 
@@ -22,7 +22,7 @@ class Scene:
     styles     a Picture for each style
     start      (n_H, n_W, 3), of the content's size: where the descent starts, before noise is mixed in
     trust      None; for a film's frame (n_H, n_W), 0 to 1: how much each pixel should stay as it starts
-    grey       whether all pictures are grey, so that the result should be
+    grey       True if all pictures are grey; the result is then grey too
     """
 
     content: Picture
@@ -39,11 +39,11 @@ class Scene:
 
     @property
     def detail(self):
-        """The image whose fine detail a finer scale starts with: the start of a film's frame has its strokes."""
+        """The image from which a finer scale takes its fine detail: a film's frame has its strokes in its start."""
         return self.content.image if self.trust is None else self.start
 
     def at(self, shrink):
-        """The Scene with every picture so many times smaller."""
+        """The Scene with every picture shrunk by this factor."""
 
         def smaller(size):
             return size_with_long_side(size, max(1, round(max(size) / shrink)))
@@ -58,7 +58,7 @@ class Scene:
         )
 
     def map(self, of_image: Callable, of_share: Callable = lambda share: share):
-        """The Scene with of_image(image) for every image and of_share(share) for every share of a region."""
+        """The Scene with of_image(image) for every image and of_share(share) for every share of a region, and trust."""
 
         def changed(picture):
             return Picture(of_image(picture.image), {name: of_share(share) for name, share in picture.regions.items()})
@@ -68,14 +68,14 @@ class Scene:
             content=changed(self.content),
             styles=tuple(map(changed, self.styles)),
             start=of_image(self.start),
+            trust=None if self.trust is None else of_share(self.trust),
         )
 
 
 def make_scene(originals, settings, of_content=None):
     """The Scene of the Originals, recoloured as the settings say.
 
-    of_content is {region: colours.Moments}, if other colours than the content's own are to decide, as those of all
-    frames of a film's scene.
+    of_content is {region: colours.Moments} to use instead of the content's own, for example those of a whole shot.
     """
     content, styles, init = originals.content, originals.styles, originals.init
     of_content = of_content or colours.moments_by_region(content)
@@ -88,8 +88,8 @@ def make_scene(originals, settings, of_content=None):
     elif settings.recolor_content:
         content = recolored(content, of_content, styles, settings.weight_of_styles)
     start = content.image if init is None else init
-    untouched = (content.image, start, *(style.image for style in originals.styles))
-    return Scene(content, styles, start, grey=all(map(colours.is_grey, untouched)))
+    grey = all(map(colours.is_grey, (content.image, start, *(style.image for style in originals.styles))))
+    return Scene(content, styles, start, grey=grey)
 
 
 def matched(picture, of_content, match):
@@ -99,7 +99,7 @@ def matched(picture, of_content, match):
         for name, of_picture in colours.moments_by_region(picture).items()
         if name in of_content
     }
-    if len(maps) == 1:  # what lies around the region is seen with it, and should have its colours
+    if len(maps) == 1:  # the network also sees around the region: change the whole picture
         return picture._replace(image=maps.popitem()[1](picture.image))
     return picture._replace(image=colours.apply(maps, picture))
 
@@ -112,6 +112,6 @@ def recolored(content, of_content, styles, weights):
     ]
     for name, moments in of_content.items():
         having = [(weight, of[name]) for of, weight in zip(of_styles, weights, strict=True) if name in of]
-        if having:  # a region can be of styles of weight 0 alone
+        if having:  # all styles of a region can have weight 0
             maps[name] = colours.recolor(moments, having)
     return content._replace(image=colours.apply(maps, content).clip(0, 255))
