@@ -22,12 +22,12 @@ import nst.files
 import nst.pictures.scene
 import nst.pictures.video
 from nst.errors import InputError, RunError
-from nst.flags import read_recipe
+from nst.flags import find_recipe, read_recipe
 from nst.network import weights
 from nst.pictures.originals import Originals, Reader, read_originals
-from nst.settings import CHANGEABLE, COARSEST_SIDE, FIELDS, FILES, OF_FILMS, PICTURES, RECIPE, Settings
+from nst.settings import CHANGEABLE, COARSEST_SIDE, FIELDS, FILES, OF_FILMS, PICTURES, RECIPE, RECIPE_FILE, Settings
 
-CHECKPOINT = "checkpoint.npz"  # in the output folder
+CHECKPOINT, CURVE, COSTS, FRAMES = "checkpoint.npz", "costs.png", "costs.csv", "frames"  # in the output folder
 NO_WEIGHTS = f"""\
 nst_main.py: no trained weights: painting with random ones, which give colours and fine texture but no strokes;
 nst_main.py: {weights.HED_INSTALL}, or put a file into pretrained-model/ (README, Trained weights)"""
@@ -43,6 +43,7 @@ class Job:
     identity: dict  # everything that changes the result, {setting: value}
     checkpoint: dict | None  # to continue from
     notices: tuple  # lines that the user should read first
+    stamp: tuple | None  # read_stamp() of the checkpoint, from before it was read
 
     painter = "nst.run"  # the module that paints it
     of_recipe = RECIPE - OF_FILMS  # names of the settings in its recipe
@@ -64,9 +65,23 @@ class Job:
     def animation(self):
         return self.result.with_suffix(f".{self.settings.animation}")
 
+    def overwrites(self, path):
+        """Whether a run of this program in the output folder can replace or remove the file at path."""
+        names = {self.result.name, self.animation.name, CURVE, COSTS, CHECKPOINT, RECIPE_FILE}
+        names |= set((find_recipe(self.output) or {}).get("results", ()))
+        numbered = path.stem.isdecimal() and path.suffix == ".png"
+        folder = self.output.resolve()
+        is_frame = path.parent == folder / FRAMES and numbered
+        return is_frame or (path.parent == folder and (path.name in names or numbered))
+
     @property
     def checkpoint_path(self):
         return self.output / CHECKPOINT
+
+    def check_unchanged(self):
+        """Raises InputError if another run wrote the checkpoint after it was read and before the folder was locked."""
+        if self.settings.resume and read_stamp(self.checkpoint_path) != self.stamp:
+            raise InputError(f"{self.output}: another run continued it in the meantime; run the command again")
 
     @property
     def finished(self):
@@ -160,14 +175,26 @@ def check(settings, reader, kind, more):
     if source.name == "random" and not settings.weights:
         notices += (NO_WEIGHTS,)
     path = pathlib.Path(settings.output_dir, CHECKPOINT)
-    checkpoint = find_checkpoint(path, identity) if settings.resume else None
-    job = kind(settings, originals, source, identity, checkpoint, notices, **more)
+    stamp, checkpoint = (read_stamp(path), find_checkpoint(path, identity)) if settings.resume else (None, None)
+    job = kind(settings, originals, source, identity, checkpoint, notices, stamp, **more)
+    check_inputs(job, reader)
     if checkpoint and checkpoint["epoch"] > job.schedule[int(checkpoint["scale"])][1]:
         raise InputError(
             f"argument --epochs: {path} has finished {checkpoint['epoch']} of them already;"
             " give as many or more, or leave --resume out to start from the beginning"
         )
     return job
+
+
+def check_inputs(job, reader):
+    """Raises InputError if the run would replace or remove one of its own inputs."""
+    inputs = [(name, path) for name in PICTURES for path in reader.files(getattr(job.settings, name))]
+    if job.weights.path:
+        inputs.append(("weights", job.weights.path))
+    for name, path in inputs:
+        # A link is an input by its own name and by that of its file.
+        if job.overwrites(path.parent.resolve() / path.name) or job.overwrites(path.resolve()):
+            raise InputError(f"argument --{name}: this run would replace or remove {path}; name another --output_dir")
 
 
 def identify(settings, reader, source):
@@ -218,6 +245,13 @@ def versions():
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # tensorflow has other names too
             found[name] = importlib.metadata.version(name)
     return found
+
+
+def read_stamp(path):
+    """(time of the last change, size) of a file; None if there is none."""
+    with contextlib.suppress(OSError):
+        facts = path.stat()
+        return facts.st_mtime_ns, facts.st_size
 
 
 def find_checkpoint(path, identity):

@@ -23,11 +23,11 @@ import nst.files
 import nst_utils
 from nst.errors import InputError, WriteError, reason
 from nst.flags import find_recipe
+from nst.job import COSTS, CURVE, FRAMES
 from nst.pictures import decode, encode
 from nst.pictures.animation import write_animation
 from nst.settings import CHANGEABLE, RECIPE_FILE
 
-CURVE, COSTS, FRAMES = "costs.png", "costs.csv", "frames"  # in the output folder
 CHECKPOINT_SECONDS = 60  # a run that is killed loses at most this much work, and an iteration
 
 
@@ -57,7 +57,6 @@ class Record(contextlib.ExitStack):
             self.stalled = [scale for scale in stalled if scale["scale"] <= self.scale]
 
     def __enter__(self):
-        self.folder.begin()
         self.saved_at = time.monotonic()
         done = self.iteration + 1
         left = sum(self.epochs[self.scale :]) - (self.epoch + 1)
@@ -68,6 +67,7 @@ class Record(contextlib.ExitStack):
 
     def add(self, iterate):
         """Print and save an Iterate, if it is due. The checkpoint comes last: what it records is on disk then."""
+        self.folder.begin()
         if iterate.scale > self.scale:
             self.end_scale()
         self.iteration, self.scale, self.epoch, self.picture, costs, self.state = iterate
@@ -96,6 +96,7 @@ class Record(contextlib.ExitStack):
 
     def end(self, stopped):
         """Save the result, the curve of the costs and the animation; stopped says that the run was interrupted."""
+        self.folder.begin()
         if not stopped:
             self.end_scale()
         self.save_picture(self.job.result, self.picture)
@@ -114,10 +115,10 @@ class Record(contextlib.ExitStack):
             self.say(f"Painted {self.job.result}")
 
     def end_badly(self, picture):
-        """Save the last good picture as the result."""
-        if self.state is None:  # a checkpoint there is of an earlier run
-            nst.files.remove(self.job.checkpoint_path)
-        self.save_picture(self.job.result, picture)
+        """Save the last good picture as the result, if there is one besides the start."""
+        if self.state:
+            self.folder.begin()
+            self.save_picture(self.job.result, picture)
 
     @property
     def so_far(self):
@@ -127,7 +128,7 @@ class Record(contextlib.ExitStack):
     @property
     def kept(self):
         """What end_badly() saved."""
-        return f"{self.job.result} has the last good picture"
+        return f"{self.job.result} has the last good picture" if self.state else "Nothing was written"
 
     def say(self, *lines):
         say(*lines, quiet=self.settings.quiet)
@@ -149,13 +150,14 @@ class Record(contextlib.ExitStack):
     def animated(self):
         """Functions that return the pictures of the animation: the start, the saved pictures and the result."""
         saved = [self.job.output / f"{i:.0f}.png" for i, *_ in self.history.rows[:-1]]
+        saved = [path for path in saved if path.exists() and is_of_run(path, self.job.recipe, 0)]
 
         def drawn(picture):
             return Image.fromarray(nst_utils.to_pixels(self.shown(picture)))
 
         return [
             lambda: drawn(self.start()),
-            *(lambda path=path: decode.read_image(path, math.inf) for path in saved if path.exists()),
+            *(lambda path=path: decode.read_image(path, math.inf) for path in saved),
             lambda: drawn(self.picture),
         ]
 
@@ -202,15 +204,21 @@ class Folder:
     def __init__(self, job, others=()):
         self.job, self.results = job, [job.result.name, *others]
         self.leftovers = []  # names of an earlier run's results, which are removed when there are new ones
+        self.has_begun = False
 
     def begin(self):
-        """Write settings.json and remove the numbered pictures of an earlier run, unless this run continues it."""
-        earlier = None if self.job.checkpoint else find_recipe(self.job.output)
+        """Write settings.json and remove the numbered pictures of an earlier run, unless this run continues it.
+
+        It is called when there is something to save: a run that fails at its start changes nothing.
+        """
+        if self.has_begun:
+            return
+        self.has_begun, earlier = True, find_recipe(self.job.output)
         if earlier:
             names = [pathlib.Path(name).name for name in earlier.get("results", ())]
             self.leftovers = [name for name in names if name not in self.results]
         self.write_settings()
-        if earlier:
+        if earlier and not self.job.checkpoint:
             self.clear(earlier)
 
     def write_settings(self):
@@ -239,7 +247,7 @@ class Folder:
 def is_of_run(path, recipe, first):
     """Whether a numbered picture is from the run with that recipe; first is the number of the run's first picture."""
     try:
-        its = json.loads(encode.read_comment(path))
+        its, recipe = json.loads(encode.read_comment(path)), json.loads(json.dumps(recipe))
         settings = {name: its["settings"].get(name) for name in recipe["settings"]}
         changes = dict.fromkeys(CHANGEABLE)  # --resume can have changed these
         alike = {**settings, **changes} == {**recipe["settings"], **changes}

@@ -91,6 +91,7 @@ def ready(job, stop):
         optimizer = optimizers.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
     told = f"with a picture of {width} x {height}; lower --image_size"
     with nst.files.claimed(job.output), shortage_explained(told):
+        job.check_unchanged()
         stop.patient = True
         yield model, optimizer
 

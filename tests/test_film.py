@@ -42,6 +42,7 @@ def films(tmp_path_factory):
     """A folder with ten frames of a camera that moves, as frames/, pan.gif and pan.mp4, which has a sound."""
     folder = tmp_path_factory.mktemp("films")
     (folder / "frames").mkdir()
+    (folder / "empty").mkdir()
     images = [frame(i) for i in range(10)]
     for i, image in enumerate(images):
         image.save(folder / "frames" / f"shot{i + 7}.png")
@@ -173,7 +174,7 @@ REFUSED = {
     "no such frames": (["--frames", "20:30"], "argument --frames: 20:30 is none of the 10 frames of"),
     "no frames": (["--frames", "some"], "argument --frames: must be all, or A:B or A:B:STEP, not 'some'"),
     "backwards": (["--frames", "::-1"], "argument --frames: must be all, or A:B or A:B:STEP"),
-    "a folder of none": (["--content_image_filename", "{films}"], "no numbered pictures in it, and a film has some"),
+    "a folder of none": (["--content_image_filename", "{films}/empty"], "no pictures in it, and a film has some"),
     "a picture": (
         ["--content_image_filename", "chelsea.jpg", "--frames", "3:4"],
         "argument --frames: 3:4 is none of the 1",
@@ -196,21 +197,15 @@ def test_without_opencv_a_film_says_what_to_install(films, paint_here, monkeypat
     assert status == 2 and "a film needs OpenCV for its motion; pip install -r requirements-film.txt" in error
 
 
-@pytest.mark.parametrize(
-    "fault, line", [("size", "frame 3 has another size, 10 x 10 and 64 x 48"), ("damage", "frame 3 of 4")]
-)
-def test_a_frame_that_cannot_be_painted_is_named_and_the_film_so_far_kept(paint_here, tmp_path, fault, line):
+def test_a_frame_that_is_damaged_is_named_and_the_film_so_far_kept(paint_here, tmp_path):
     (tmp_path / "shots").mkdir()
     for i in range(4):
         frame(i).save(tmp_path / "shots" / f"{i}.png")
     path = tmp_path / "shots" / "2.png"
-    if fault == "size":
-        Image.new("RGB", (10, 10)).save(path)
-    else:
-        path.write_bytes(path.read_bytes()[:500])
+    path.write_bytes(path.read_bytes()[:500])
     flags = ("--content_image_filename", "shots", *FAST)
     status, _, error = paint_here(*flags)
-    assert status == 1 and error.count("\n") == 1 and line in error
+    assert status == 1 and error.count("\n") == 1 and "frame 3 of 4" in error
     assert video.find_film(tmp_path / "output" / "generated_video.mp4", "", 10**6).count == 2
     frame(2).save(path)
     assert paint_here(*flags)[0] == 0

@@ -48,6 +48,8 @@ def run(command, argv, stop, start):
     shard, of = map(int, command.shard.split("/"))
     name = "batch" if of == 1 else f"batch-{shard}-of-{of}"
     report = Report(pathlib.Path(command.output_dir), name, rows, rows[shard - 1 :: of])
+    if command.batch and pathlib.Path(command.batch).resolve() == report.table.resolve():
+        raise InputError(f"argument --batch: the report would replace {command.batch}; name another --output_dir")
     with nst.files.locked(report.folder, f".{name}.csv.lock"):
         if command.report:
             report.gather()

@@ -4,12 +4,11 @@ import dataclasses
 import importlib.util
 import types
 
-import nst.files
 import nst.job
 from nst.errors import InputError
 from nst.job import Job
 from nst.pictures import video
-from nst.pictures.originals import digest_all, find_image
+from nst.pictures.originals import find_image
 from nst.settings import CHANGEABLE, RECIPE, Settings
 
 
@@ -38,8 +37,9 @@ def prepare(settings, coming=types.MappingProxyType({})):
         return nst.job.prepare(settings, coming)
     check_film(settings, film)
     _, first = next(film.images())
-    digest = digest_all(video.numbered(film.path)) if film.kind == "folder" else nst.files.sha256(film.path)
-    return nst.job.prepare(settings, coming, given={name: (first, digest)}, kind=FilmJob, film=film)
+    files = video.pictures_in(film.path) if film.kind == "folder" else [film.path]
+    job = nst.job.prepare(settings, coming, given={name: (first, files)}, kind=FilmJob, film=film)
+    return dataclasses.replace(job, notices=(*job.notices, *(f"nst_main.py: {line}" for line in video.left_out(film))))
 
 
 def check_film(settings, film):

@@ -9,6 +9,7 @@ import numpy as np
 import nst.files
 import nst.record
 from nst.errors import WriteError, reason
+from nst.job import COSTS, FRAMES
 from nst.pictures import decode, video
 
 
@@ -21,23 +22,19 @@ class FilmRecord(contextlib.ExitStack):
         super().__init__()
         self.job, self.settings, self.count = job, job.settings, len(job.film.chosen)
         self.folder, self.history = nst.record.Folder(job), nst.record.History(job.checkpoint)
-        self.frames = job.output / nst.record.FRAMES
+        self.frames = job.output / FRAMES
         self.number, self.picture, self.state = -1, None, None
         if checkpoint := job.checkpoint:
             self.number, self.picture, self.state = int(checkpoint["iteration"]), checkpoint["picture"], checkpoint
 
     def __enter__(self):
-        self.folder.begin()
-        try:
-            self.frames.mkdir(exist_ok=True)
-        except OSError as error:
-            raise WriteError(f"{self.frames}: cannot be made ({reason(error)})") from error
         bar = nst.record.progress_bar(self.count, self.number + 1, self.settings.quiet, "frame")
         self.bar = self.enter_context(bar)
         return self
 
     def add(self, number, canvas, picture, costs, state):
         """Print and save a frame. state are the arrays that the next frame continues from, besides the picture."""
+        self.begin()
         self.number, self.picture = number, picture
         self.state = {"picture": np.asarray(picture), **state, "iteration": number, "scale": 0, "epoch": 0}
         self.history.add(number, {**costs, "temporal": costs.get("temporal", 0.0)})
@@ -50,22 +47,42 @@ class FilmRecord(contextlib.ExitStack):
         self.bar.set_postfix_str(f"cost {costs['total']:.4g}", refresh=False)
         self.bar.update()
 
+    def begin(self):
+        self.folder.begin()
+        try:
+            self.frames.mkdir(exist_ok=True)
+        except OSError as error:
+            raise WriteError(f"{self.frames}: cannot be made ({reason(error)})") from error
+
     def frame_path(self, number):
         return self.frames / f"{number + 1:06d}.png"
 
     def end(self, stopped):
         """Write the video of the frames that there are; stopped says that the run was interrupted."""
+        self.begin()
         count, film = self.number + 1, self.job.film
-        pictures = (decode.read_image(self.frame_path(number), math.inf) for number in range(count))
+        pictures = self.pictures(count)
         height, width = self.job.originals.canvas.size
         with nst.files.whole_path(self.job.result) as part:
-            video.encode(part, (width, height), pictures, count, film.rate, json.dumps(self.job.recipe))
+            video.encode(part, (width, height), pictures, film.rate, json.dumps(self.job.recipe))
             video.add_sound(part, film, count)
         self.folder.end()
         if not stopped:
             self.write_costs()
             self.save_checkpoint(finished=True)
             self.say(f"Painted {self.job.result}")
+
+    def pictures(self, count):
+        """Yields the first count frames. If one was removed or changed since, the frame before is shown for longer."""
+        recipe, before = self.job.recipe, None
+        for number in range(count):
+            path = self.frame_path(number)
+            if nst.record.is_of_run(path, recipe, 1):
+                before = decode.read_image(path, math.inf)
+            else:
+                self.say(f"{path} is missing or not of this run: the frame before is shown in its place")
+            if before is not None:
+                yield before
 
     def end_badly(self, picture):
         """Write the video so far, without the frame that failed."""
@@ -86,7 +103,7 @@ class FilmRecord(contextlib.ExitStack):
         nst.record.say(*lines, quiet=self.settings.quiet)
 
     def write_costs(self):
-        self.history.write(self.job.output / nst.record.COSTS, self.counted, self.settings.print_every)
+        self.history.write(self.job.output / COSTS, self.counted, self.settings.print_every)
 
     def save_checkpoint(self, finished):
         nst.record.write_checkpoint(self.job, self.state, self.history, {"finished": finished})

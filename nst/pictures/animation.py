@@ -43,4 +43,4 @@ def write_mp4(path, size, pictures, count, seconds, comment):
             yield picture
         yield from [picture] * held
 
-    video.encode(path, size, all_pictures(), count + held, 1 / seconds, comment)
+    video.encode(path, size, all_pictures(), 1 / seconds, comment)

@@ -9,6 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 import nst.files
 from nst.errors import InputError, WriteError, reason
+from nst.pictures.decode import bounded
 
 COMMENT = "Comment"  # the keyword of the PNG standard
 DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH = 270, 282, 283, 296, 2  # tags of TIFF and EXIF
@@ -70,10 +71,10 @@ def read_comment(path):
     """The comment that write_image wrote into a picture, "" if there is none. Raises InputError for no picture."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its size: the pixels are not decoded
-            with Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            with bounded(None), Image.open(path) as image:  # of any size: the pixels are not decoded
                 comment = image.info.get(COMMENT) or image.info.get("comment")  # PNG, JPEG
                 comment = comment or image.getexif().get(DESCRIPTION) or ""  # TIFF, WebP
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises the latter for a broken PNG
         raise InputError(f"{path}: cannot be read ({reason(error)})") from error
     return comment if isinstance(comment, str) else comment.decode("utf-8", "replace")

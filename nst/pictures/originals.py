@@ -115,7 +115,7 @@ class Reader(NamedTuple):
     """Reads pictures by name.
 
     coming is {real path: (width, height)} of pictures that earlier jobs of a batch will make; they are read as white.
-    given is {name: (Pillow image, SHA-256)} of pictures that have been read already.
+    given is {name: (Pillow image, [path, ...])} of pictures that have been read already, from these files.
     """
 
     max_pixels: int
@@ -135,19 +135,26 @@ class Reader(NamedTuple):
         return self.layers(name)[0]
 
     def digest(self, name):
-        """The SHA-256 of a picture's file, "" for no name and for a picture to come."""
-        if name in self.given:
-            return self.given[name][1]
-        path = find_image(name)
-        return "" if not name or self.is_coming(path) else nst.files.sha256(path)
+        """The SHA-256 of a picture's file or files, "" for no name and for a picture to come."""
+        digests = [nst.files.sha256(path) for path in self.files(name) if not self.is_coming(path)]
+        return (
+            digests[0]
+            if len(digests) == 1
+            else hashlib.sha256("".join(digests).encode()).hexdigest()
+            if digests
+            else ""
+        )
+
+    def files(self, names):
+        """The paths of the files of a picture, or of several."""
+        if not isinstance(names, str):
+            return [path for name in names for path in self.files(name)]
+        if names in self.given:
+            return self.given[names][1]
+        return [find_image(names)] if names else []
 
     def is_coming(self, path):
         return None if os.path.exists(path) else self.coming.get(os.path.realpath(path))  # noqa: PTH110
-
-
-def digest_all(paths):
-    """One SHA-256 for several files."""
-    return hashlib.sha256("".join(map(nst.files.sha256, paths)).encode()).hexdigest()
 
 
 def read_originals(settings, reader):

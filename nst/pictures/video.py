@@ -1,7 +1,7 @@
 """Films in and out, one frame at a time, so that memory does not grow with their length.
 
-ffmpeg, which imageio-ffmpeg brings, reads and writes video; Pillow reads animations; a folder of numbered pictures
-is a film too. Frames are Pillow images in RGB.
+ffmpeg, which imageio-ffmpeg brings, reads and writes video; Pillow reads animations; a folder of pictures is a
+film too. Frames are Pillow images in RGB.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ from PIL import Image, ImageSequence
 from nst.errors import InputError, RunError, reason
 from nst.pictures import decode
 
-FOLDER_RATE = 25  # frames a second of numbered pictures, which have no rate of their own
+FOLDER_RATE = 25  # frames a second of the pictures in a folder, which have no rate of their own
+ORIENTATION, LYING = 274, (5, 6, 7, 8)  # EXIF's tag, and its values for a picture that lies on its side
 
 
 class Film(NamedTuple):
@@ -82,12 +83,14 @@ def find_film(path, frames, max_pixels):
         kind = "video"
     try:
         size, rate, count = PROBES[kind](path, max_pixels) or (None, 0, 0)
-    except (OSError, SyntaxError) as error:
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from error
     if not count:
         if kind == "video":
             return None
-        raise InputError(f"{path}: no numbered pictures in it, and a film has some")
+        raise InputError(f"{path}: no pictures in it, and a film has some")
     if size[0] * size[1] > max_pixels:
         raise InputError(f"{path}: frames of over {max_pixels:,} pixels, the most that is read; raise max_pixels")
     chosen = range(count)[parse_frames(frames)]
@@ -170,20 +173,50 @@ def read_animation(film):
             yield lambda frame=frame: decode.flatten(frame.copy())[0]
 
 
-def numbered(path):
-    """The pictures of a folder whose names end in a number, ordered by it."""
-    found = ((re.fullmatch(r"(.*?)(\d+)", file.stem), file) for file in path.iterdir() if not file.name.startswith("."))
-    return [file for _, _, file in sorted((int(m[2]), m[1], file) for m, file in found if m and is_picture(file))]
+def pictures_in(path):
+    """The pictures in a folder in natural order: numbers in their names count by value, everything else by letters."""
+
+    def key(file):
+        parts = re.split(r"(\d+)", file.name.casefold())
+        return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+    return sorted((file for file in visible(path) if is_picture(file)), key=key)
+
+
+def visible(path):
+    return [file for file in path.iterdir() if not file.name.startswith(".")]
+
+
+def left_out(film):
+    """[a line on the files in a film's folder that are not frames], if there are any."""
+    if film.kind != "folder":
+        return []
+    others = sorted(file.name for file in set(visible(film.path)) - set(pictures_in(film.path)))
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return [f"{film.path}: not pictures, so not frames: {', '.join(others[:3])}{more}"] if others else []
+
+
+def upright_size(path):
+    """(width, height) of a picture as a viewer shows it, from its header."""
+    with decode.bounded(None), Image.open(path) as image:
+        width, height = image.size
+        has_exif = image.format != "PNG" or "exif" in image.info  # otherwise Pillow decodes a PNG to look for it
+        return (height, width) if has_exif and image.getexif().get(ORIENTATION) in LYING else (width, height)
 
 
 def probe_folder(path, max_pixels):
-    if not (files := numbered(path)):
+    if not (files := pictures_in(path)):
         return None
-    return decode.read_image(files[0], max_pixels).size, FOLDER_RATE, len(files)
+    size = upright_size(files[0])
+    for file in files:
+        if (other := upright_size(file)) != size:
+            told = " and ".join(f"{w} x {h} ({f.name})" for (w, h), f in ((size, files[0]), (other, file)))
+            raise InputError(f"{path}: the frames have different sizes, {told}; bring them to one size")
+    return size, FOLDER_RATE, len(files)
 
 
 def read_folder(film):
-    for file in numbered(film.path):
+    for file in pictures_in(film.path):
         yield lambda file=file: decode.read_image(file, film.max_pixels)
 
 
@@ -206,8 +239,8 @@ def has_ffmpeg():
         return False
 
 
-def encode(path, size, pictures, count, rate, comment=""):
-    """Write count pictures as an .mp4 in H.264. Raises OSError if ffmpeg does not write all of them."""
+def encode(path, size, pictures, rate, comment=""):
+    """Write pictures as an .mp4 in H.264. Raises OSError if ffmpeg does not write all of them."""
     even = [side + side % 2 for side in size]  # the common form of H.264 needs even sides
     writer = imageio_ffmpeg.write_frames(
         local(path),
@@ -219,16 +252,30 @@ def encode(path, size, pictures, count, rate, comment=""):
         output_params=["-metadata", f"comment={comment}", "-f", "mp4"],
     )
     writer.send(None)
+    count = 0
     with contextlib.closing(writer):
-        for picture in pictures:
+        for count, picture in enumerate(pictures, 1):  # noqa: B007 (the last one is how many there were)
             frame = np.pad(np.asarray(picture), [(0, even[1] - size[1]), (0, even[0] - size[0]), (0, 0)], "edge")
             writer.send(frame.tobytes())
-    try:  # the writer does not check how ffmpeg ended
-        written = imageio_ffmpeg.count_frames_and_secs(local(path))[0]
-    except RuntimeError:
-        written = 0
-    if written < count:
+    if (written := count_written(path)) < count:  # the writer does not check how ffmpeg ended
         raise OSError(f"ffmpeg wrote {written} of {count} pictures")
+
+
+def count_written(path):
+    """The number of frames in a video, from its packets; 0 if it cannot be read."""
+    answer = run_ffmpeg("-i", local(path), "-map", "0:v:0", "-c", "copy", "-f", "null", "-", loglevel="info")
+    return max((int(number) for number in re.findall(r"frame= *(\d+)", answer.stderr)), default=0)
+
+
+def run_ffmpeg(*words, loglevel="quiet"):
+    """Run ffmpeg to its end. It gets no input and none of the terminal's signals, which are for this program."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-loglevel", loglevel, *words]
+    own_group = (
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
+    )
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", **own_group
+    )
 
 
 def add_sound(path, film, count):
@@ -236,12 +283,11 @@ def add_sound(path, film, count):
     if film.kind != "video":
         return
     start, seconds = film.chosen.start / film.source_rate, count / film.rate
-    with_sound = path.with_name(f"{path.name}.sound")
+    with_sound = path.with_name(f".{path.name}.sound.part")  # which the next run removes if this one is killed
     for codec in "copy", "aac":  # an .mp4 cannot hold every kind of sound
-        words = ["-ss", f"{start:.6f}", "-t", f"{seconds:.6f}", "-i", local(film.path), "-map", "0:v", "-map", "1:a?"]
-        words += ["-c:v", "copy", "-c:a", codec, "-map_metadata", "0", "-f", "mp4", local(with_sound)]
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "quiet", "-i", local(path), *words]
-        if subprocess.run(command, stdin=subprocess.DEVNULL).returncode == 0:
+        words = ["-i", local(path), "-ss", f"{start:.6f}", "-t", f"{seconds:.6f}", "-i", local(film.path)]
+        words += ["-map", "0:v", "-map", "1:a?", "-c:v", "copy", "-c:a", codec, "-map_metadata", "0", "-f", "mp4"]
+        if run_ffmpeg(*words, local(with_sound)).returncode == 0:
             with_sound.replace(path)
             return
         with_sound.unlink(missing_ok=True)
