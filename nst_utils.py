@@ -9,6 +9,8 @@ Every function here is called in a run. There are no flags here, nothing is prin
     [Ruder]     Ruder, Dosovitskiy & Brox 2016, Artistic Style Transfer for Videos, arXiv 1604.08610, equation 7
     [Guided]    Gatys, Ecker, Bethge, Hertzmann & Shechtman 2017, Controlling Perceptual Factors in
                 Neural Style Transfer, arXiv 1611.07865
+    [NNST]      Kolkin, Kucera, Paris, Sykora, Shechtman & Shakhnarovich 2022, Neural Neighbor Style
+                Transfer, arXiv 2203.13215
 
 Names and shapes: C, S and G are the content, style and generated image, each a float32 array
 (1, n_H, n_W, 3) in RGB, pixels of 0 to 255 minus the mean of the pictures that VGG was trained on.
@@ -209,6 +211,17 @@ def compute_style_cost(statistics_S, statistics_G, style_layers=STYLE_LAYERS, st
     """
     compare = COMPARE[style_cost]
     return tf.add_n([weight * compare(statistics_S[name], statistics_G[name]) for name, weight in style_layers])
+
+
+def compute_neighbour_cost(a_N, a_G, variance, T=None):
+    """The mean of (a_G - a_N)^2, over the variance of the style's activations in that layer.
+
+    a_N, of a_G's shape (1, n_H, n_W, n_C), are the activations of each position's nearest neighbour in the style.
+    [NNST] compares by cosines, which overshoots the style's colours. T is (1, n_H, n_W, 1), if positions count
+    differently: the sum of T^2 is 1.
+    """
+    squares = tf.reduce_mean(tf.square(a_G - a_N), 3, keepdims=True)
+    return (tf.reduce_mean(squares) if T is None else tf.reduce_sum(squares * tf.square(T))) / variance
 
 
 def total_variation(image):

@@ -33,7 +33,8 @@ def paint(job, stop):
     """
     with ready(job, stop) as (model, optimizer):
         scales = [
-            make_scale(job.scene, shrink, epochs, job.settings, model, stop.check) for shrink, epochs in job.schedule
+            make_scale(job.scene, shrink, epochs, job.settings.of_scale(k), model, stop.check)
+            for k, (shrink, epochs) in enumerate(job.schedule)
         ]
         with Record(job, start=lambda: scales[0].start(None)) as record, recording(record, job, model, stop):
             for iterate in optimizers.descend(scales, optimizer, job.checkpoint):

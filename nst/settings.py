@@ -12,7 +12,7 @@ from nst.pictures.encode import LONGEST_SIDE
 
 COARSEST_SIDE = 64  # pixels: the long side that --scales 0 starts with
 RECIPE_FILE = "settings.json"  # in the output folder
-COSTS = ("total", "content", "style", "tv", "temporal")  # J and the terms that it is made of
+COSTS = ("total", "content", "style", "neighbours", "tv", "temporal")  # J and the terms that it is made of
 FRAME_EPOCHS, TEMPORAL_WEIGHT = (8, 4, 2), 100.0
 
 
@@ -152,6 +152,14 @@ class Settings:
         "compare the style at this many sizes, each half of the one before; more sizes preserve broad strokes",
         at_least=1,
         at_most=16,
+    )
+    neighbour_share: tuple[float, ...] = setting(
+        (0.0,),
+        "how much of the descent follows the neighbour cost, which paints each place like the most similar place of the"
+        " style: from 0, not at all, to 1, nothing else; one number for each scale, coarse to fine, the last also for"
+        " all further scales",
+        at_least=0,
+        at_most=1,
     )
     normalize_gradients: bool = setting(
         False,
@@ -304,6 +312,16 @@ class Settings:
     def is_batch(self):
         """Whether these are the settings of many jobs."""
         return bool(self.batch or self.vary)
+
+    def of_scale(self, k):
+        """The settings for the k-th scale, coarse to fine, alone."""
+        share = self.neighbour_share[min(k, len(self.neighbour_share) - 1)]
+        return dataclasses.replace(self, neighbour_share=(share,))
+
+    @property
+    def neighbour_share_here(self):
+        """The neighbour_share of settings that are for one scale."""
+        return self.neighbour_share[0]
 
     @property
     def weight_of_styles(self):

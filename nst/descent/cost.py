@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import nst.network.windows
 from nst.descent.sight import Sight
-from nst.descent.terms import OF_NETWORK, OF_PIXELS
+from nst.descent.terms import OF_NETWORK, OF_PIXELS, Neighbours
 
 
 class Cost:
@@ -34,18 +34,35 @@ class Cost:
             self.painted = scene.painted.astype("float32")[np.newaxis, ..., np.newaxis]
         self.of_pixels = [term for kind in OF_PIXELS if (term := kind.make(settings, scene))]
         self.octaves = []  # (Sight, terms), from the picture's own size down
-        self.counts = {kind.name: kind.octaves(settings) for kind in OF_NETWORK}
-        height, width = scene.content.image.shape[1:3]
+        C, size = tf.convert_to_tensor(scene.content.image), tuple(scene.content.image.shape[1:3])
+        self.counts = {kind.name: octaves for kind in OF_NETWORK if (octaves := kind.octaves(settings, size))}
         windows = nst.network.windows
         # If the picture is too large to be seen whole, a smaller octave would need the memory that windows save.
-        whole = windows.WHOLE_PIXELS if height * width <= windows.WHOLE_PIXELS else windows.WINDOW_PIXELS
-        for octave in range(max(self.counts.values())):
+        whole = windows.WHOLE_PIXELS if size[0] * size[1] <= windows.WHOLE_PIXELS else windows.WINDOW_PIXELS
+        for octave in range(1 + max(octaves[-1] for octaves in self.counts.values())):
             if octave:
                 scene = scene.map(halve, halve_share)
             sight = Sight(model, tuple(scene.content.image.shape[1:3]), evaluations, pause, whole)
             # A term that does not count here gets weight 0: octaves and scales of one size share a graph.
-            factors = {name: 1 / count if octave < count else 0 for name, count in self.counts.items()}
-            self.octaves.append((sight, [kind.make(settings, scene, sight, factors[kind.name]) for kind in OF_NETWORK]))
+            factors = {name: (octave in octaves) / len(octaves) for name, octaves in self.counts.items()}
+            made = (kind.make(settings, scene, sight, factors.get(kind.name, 0)) for kind in OF_NETWORK)
+            self.octaves.append((sight, [term for term in made if term]))
+        if 0 < settings.neighbour_share_here < 1:
+            self.balance(C)
+
+    def balance(self, C):
+        """Set the weight of the neighbour cost so that, at C, its gradient has its share of the length of both."""
+        share, (octaves, of_pixels) = self.settings.neighbour_share_here, (self.octaves, self.of_pixels)
+
+        def gradient_length(is_counted, of_pixels):
+            self.octaves, self.of_pixels = weighed(octaves, lambda term: float(is_counted(term))), of_pixels
+            return float(tf.norm(self(C)[1]))
+
+        rest = gradient_length(lambda term: not isinstance(term, Neighbours), of_pixels)
+        neighbours = gradient_length(lambda term: isinstance(term, Neighbours), [])
+        weight = share / (1 - share) * rest / (neighbours or 1)
+        self.octaves = weighed(octaves, lambda term: weight if isinstance(term, Neighbours) else 1)
+        self.of_pixels = of_pixels
 
     def __call__(self, picture, gradient=True):
         with tf.GradientTape() as tape:
@@ -54,35 +71,41 @@ class Cost:
             while len(pictures) < len(self.octaves):
                 pictures.append(halve(pictures[-1]))
         normalize = self.settings.normalize_gradients
-        found = [
-            sight.evaluate(G, terms, normalize, gradient)
-            for (sight, terms), G in zip(self.octaves, pictures, strict=True)
-        ]
-        costs = self.over_octaves([costs for costs, _ in found])
-        dJ = found[0][1]
-        if len(found) > 1 and gradient:
-            dJ = dJ + tape.gradient(pictures[1:], picture, [tf.convert_to_tensor(d) for _, d in found[1:]])
+        seen = [octave for octave, (_, terms) in enumerate(self.octaves) if terms]
+        found = {k: self.octaves[k][0].evaluate(pictures[k], self.octaves[k][1], normalize, gradient) for k in seen}
+        costs = self.over_octaves({k: costs for k, (costs, _) in found.items()})
+        if gradient:
+            dJ = found[0][1] if 0 in found else 0
+            if smaller := [k for k in seen if k]:
+                upstream = [tf.convert_to_tensor(found[k][1]) for k in smaller]
+                dJ = dJ + tape.gradient([pictures[k] for k in smaller], picture, upstream)
         for term in self.of_pixels:
             J, its_gradient = evaluate(picture, term)
             costs = {**costs, "total": costs["total"] + term.weight * J, term.name: J}
             dJ = dJ + its_gradient if gradient else None
-        if gradient and self.grey:
+        if not gradient:
+            return costs, None
+        if self.grey:
             dJ = tf.repeat(tf.reduce_mean(dJ, 3, keepdims=True), 3, 3)
-        if gradient and self.painted is not None:
-            dJ = dJ * self.painted
-        return costs, dJ
+        return costs, dJ if self.painted is None else dJ * self.painted
 
     def over_octaves(self, found):
-        """{name: cost} of the picture from the costs of its octaves: totals add up, the cost of a term is a mean."""
-        totals, of_terms, of_layers = zip(*found, strict=True)
-        costs = {"total": add_up(totals)}
-        costs |= {name: add_up([of[name] for of in of_terms[:count]]) / count for name, count in self.counts.items()}
-        if self.settings.layer_costs:
-            for name, count in self.counts.items():
-                for layer in of_layers[0][name]:
-                    parts = [of[name][layer] for of in of_layers[:count]]
-                    costs[f"{name}_{layer}"] = add_up(parts) / count
-        return costs
+        """{name: cost} from {octave: its costs}: totals add up, the cost of a term is the mean over its octaves."""
+        costs = {"total": add_up([total for total, _, _ in found.values()])}
+        layer_costs = {}
+        for name, octaves in self.counts.items():
+            counted = [found[k] for k in octaves if k in found and name in found[k][1]]
+            if counted:
+                costs[name] = add_up([of_terms[name] for _, of_terms, _ in counted]) / len(octaves)
+                for layer in counted[0][2][name]:
+                    parts = [of_layers[name][layer] for _, _, of_layers in counted]
+                    layer_costs[f"{name}_{layer}"] = add_up(parts) / len(octaves)
+        return {**costs, **layer_costs} if self.settings.layer_costs else costs
+
+
+def weighed(octaves, factor):
+    """The octaves [(Sight, terms)] with each term's weight times factor(term)."""
+    return [(sight, [term._replace(weight=term.weight * factor(term)) for term in terms]) for sight, terms in octaves]
 
 
 def add_up(tensors):

@@ -5,9 +5,9 @@ its name in OF_NETWORK or OF_PIXELS, and its flag in nst.settings. Terms of the 
 
     name                        of its cost, in costs.csv and on the terminal
     needs(settings)             the layers that it looks at
-    octaves(settings)           the number of sizes at which it counts: the picture's own, half of it, ...
-    make(settings, scene, sight, factor)    the term for a mean-subtracted Scene, its weight multiplied by factor;
-                                sight, a nst.descent.sight.Sight, runs the network
+    octaves(settings, size)     the octaves at which it counts, of a picture of size (n_H, n_W): 0 is its own size
+    make(settings, scene, sight, factor)    the term for a mean-subtracted Scene, its weight multiplied by factor, or
+                                None; sight, a nst.descent.sight.Sight, runs the network
     weight, layers              tensors: its weight, and {layer: weight}
     measure(seen, part)         {layer: tensors}, from {layer: activation}; they add up over the parts of a picture
     cost(measured, layers)      its cost, summed over these layers
@@ -17,12 +17,14 @@ and terms of the pixels make(settings, scene), which can return None, and cost(p
 """
 
 import hashlib
+import math
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 import nst_utils
+from nst.descent import neighbours
 from nst.network.windows import stride
 
 STYLES_KEPT = 16  # per size; the Gram matrices of the paper's layers are 2 MB
@@ -47,11 +49,13 @@ class Content(NamedTuple):
         return [layer for layer, _ in settings.content_layer_weights]
 
     @staticmethod
-    def octaves(settings):
-        return 1
+    def octaves(settings, size):
+        return range(1)
 
     @classmethod
     def make(cls, settings, scene, sight, factor):
+        if settings.neighbour_share_here == 1:
+            return None
         layers = dict(settings.content_layer_weights)
         covered = np.minimum(sum(scene.content.regions.values()), 1)
         return cls(
@@ -104,11 +108,13 @@ class Style(NamedTuple):
         return [layer for layer, _ in settings.style_layer_weights[0]]
 
     @staticmethod
-    def octaves(settings):
-        return settings.style_octaves
+    def octaves(settings, size):
+        return range(settings.style_octaves)
 
     @classmethod
     def make(cls, settings, scene, sight, factor):
+        if settings.neighbour_share_here == 1:
+            return None
         of_styles = settings.style_layer_weights
         names = cls.needs(settings)
         layers = {name: constant(np.mean([dict(own)[name] for own in of_styles])) for name in names}
@@ -177,6 +183,70 @@ def statistics_of(style, sight, term):
     return kept[key]
 
 
+class Neighbours(NamedTuple):
+    """J_neighbours: low if each position looks like the position of the style that is most like the content there.
+
+    It counts at the first octave whose long side is at most LONG_SIDE: it holds the layout, not the finest strokes.
+    """
+
+    weight: tf.Tensor
+    layers: dict
+    targets: dict  # {layer: a_N (1, n_H, n_W, n_C)} on the grid of nst.descent.neighbours
+    variances: dict  # {layer: variance of the styles' activations}
+    T: tf.Tensor | None  # (1, n_H, n_W, 1): how much each position counts, None for all alike
+
+    name = "neighbours"
+    LONG_SIDE = 256  # pixels
+    GRID = "conv3_1"  # a layer with the positions of the grid
+
+    @staticmethod
+    def needs(settings):
+        return neighbours.LAYERS if any(settings.neighbour_share) else ()
+
+    @classmethod
+    def octaves(cls, settings, size):
+        first = max(0, math.ceil(math.log2(max(size) / cls.LONG_SIDE)))
+        return range(first, first + 1) if settings.neighbour_share_here else range(0)
+
+    @classmethod
+    def make(cls, settings, scene, sight, factor):
+        if not factor:
+            return None
+        content = neighbours.positions_of(scene.content, sight)
+        styles = [
+            neighbours.positions_of(style, sight.of_size(tuple(style.image.shape[1:3]))) for style in scene.styles
+        ]
+        shape = 1, *neighbours.grid_size(scene.content.image.shape[1:3]), -1
+        found = neighbours.targets_of(content, styles, settings.weight_of_styles)
+        every = {layer: tf.concat([style.activations[layer] for style in styles], 0) for layer in neighbours.LAYERS}
+        covered = np.minimum(sum(content.shares.values()), 1)
+        return cls(
+            constant(factor),
+            {layer: constant(1) for layer in neighbours.LAYERS},
+            {layer: tf.reshape(target, shape) for layer, target in found.items()},
+            {layer: tf.reduce_mean(tf.math.reduce_variance(a, 0)) + 1e-6 for layer, a in every.items()},
+            None if np.all(covered == 1) else constant(np.reshape(covered / np.linalg.norm(covered), shape)),
+        )
+
+    def measure(self, seen, part):
+        T = part.crop(self.T, self.GRID)
+
+        def cost(layer):
+            a_N = part.crop(self.targets[layer], self.GRID)
+            a_G = neighbours.to_grid(seen[layer], layer, tf.shape(a_N)[1:3])
+            J = nst_utils.compute_neighbour_cost(a_N, a_G, self.variances[layer], T)
+            return J * part.fraction(a_N, self.GRID) if T is None else J
+
+        return {layer: cost(layer) for layer in self.layers}
+
+    def cost(self, measured, layers):
+        return sum(self.layers[layer] * measured[layer] for layer in layers)
+
+    def of(self, window):
+        targets = {layer: window.of(target, neighbours.STRIDE) for layer, target in self.targets.items()}
+        return self._replace(targets=targets, T=None if self.T is None else window.of(self.T, neighbours.STRIDE))
+
+
 class TotalVariation(NamedTuple):
     """J_tv: low if neighbouring pixels are alike."""
 
@@ -186,7 +256,8 @@ class TotalVariation(NamedTuple):
 
     @classmethod
     def make(cls, settings, scene):
-        return cls(constant(settings.tv_weight)) if settings.tv_weight else None
+        counts = settings.tv_weight and settings.neighbour_share_here < 1
+        return cls(constant(settings.tv_weight)) if counts else None
 
     def cost(self, picture):
         return nst_utils.total_variation(picture)
@@ -212,7 +283,7 @@ class Temporal(NamedTuple):
         return nst_utils.compute_temporal_cost(picture, self.carried, self.trust)
 
 
-OF_NETWORK = Content, Style
+OF_NETWORK = Content, Style, Neighbours
 OF_PIXELS = TotalVariation, Temporal
 
 

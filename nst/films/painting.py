@@ -82,7 +82,7 @@ def paint_frame(job, number, originals, before, model, optimizer, stop):
     scene = before and continued(job, number, originals, original, before)
     if scene:
         # It starts from the frame before, without noise.
-        settings = dataclasses.replace(settings, init="content", init_image="")
+        settings = dataclasses.replace(settings, init="content", init_image="", neighbour_share=(0.0,))
         schedule, repeats, settled = halving(settings.frame_epochs), len(job.film.chosen), scene.trust
         first, of_content = before.first, before.of_content
     else:
@@ -90,7 +90,8 @@ def paint_frame(job, number, originals, before, model, optimizer, stop):
         scene = make_scene(originals, settings, of_content)
         schedule, repeats, settled = job.schedule, 1, np.ones(scene.content.size, "float32")
     scales = [
-        make_scale(scene, shrink, epochs, settings, model, stop.check, epochs * repeats) for shrink, epochs in schedule
+        make_scale(scene, shrink, epochs, settings.of_scale(k), model, stop.check, epochs * repeats)
+        for k, (shrink, epochs) in enumerate(schedule)
     ]
     for last in optimizers.descend(scales, optimizer):  # noqa: B007 (the last one counts)
         stop.check()

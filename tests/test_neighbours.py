@@ -1,0 +1,193 @@
+"""The neighbour cost: which place of the style each place of the content takes, its cost, and its gradient."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import nst_utils
+import recipe
+from nst.descent import neighbours
+from nst.descent.terms import layers_needed
+from nst.settings import Settings
+
+HEIGHT, WIDTH = 44, 61
+ALONE = {"neighbour_share": (1.0,)}
+
+
+def picture(seed, height=HEIGHT, width=WIDTH):
+    return nst_utils.reshape_and_normalize_image(recipe.picture(seed, height, width))
+
+
+C, S, B, G = (picture(seed) for seed in (1, 2, 3, 4))
+
+
+@pytest.fixture(scope="module")
+def model():
+    layers = layers_needed(Settings(**ALONE))
+    return nst_utils.build_model(recipe.kernels(width=0.125), layers, "max", "replicate")
+
+
+def costs_of(cost, picture):
+    return {name: float(J) for name, J in cost(tf.constant(picture))[0].items()}
+
+
+# --- The formula and the search -----------------------------------------------------------------------------------
+
+
+def test_the_cost_is_the_mean_square_over_the_variance():
+    a_N, a_G = np.random.default_rng(0).normal(size=(2, 1, 3, 4, 5)).astype("float32")
+    cost = float(nst_utils.compute_neighbour_cost(tf.constant(a_N), tf.constant(a_G), 2.0))
+    assert cost == pytest.approx(((a_N - a_G) ** 2).mean() / 2, rel=1e-5)
+    T = np.zeros((1, 3, 4, 1), "float32")
+    T[0, 1, 2] = 1
+    cost = float(nst_utils.compute_neighbour_cost(a_N, a_G, 2.0, T))
+    assert cost == pytest.approx(((a_N - a_G)[0, 1, 2] ** 2).mean() / 2, rel=1e-5)
+
+
+def positions(rows, shares=None):
+    """Positions whose only layer, conv1_1, has these activations."""
+    a = tf.constant(np.float32(rows))
+    return neighbours.Positions({name: a for name in neighbours.LAYERS}, shares or {-1: np.ones(len(rows), "float32")})
+
+
+def found(content, styles, weights=(1,)):
+    return neighbours.targets_of(content, styles, weights)["conv1_1"].numpy()
+
+
+def test_each_position_gets_its_nearest_neighbour_by_cosine():
+    style = positions([[9, 0, 0], [0, 1, 0], [0, 0, 4]])
+    content = positions([[1, 0, 0], [0, 5, 1], [0, 0, 2], [3, 0, 1]])
+    np.testing.assert_array_equal(found(content, [style]), [[9, 0, 0], [0, 1, 0], [0, 0, 4], [9, 0, 0]])
+
+
+def test_a_region_finds_its_neighbours_in_the_region_of_its_name():
+    left, right = np.float32([1, 1, 0, 0]), np.float32([0, 0, 1, 1])
+    content = positions([[1, 0], [0, 1], [1, 0], [0, 1]], {7: left, 8: right})
+    style = positions([[2, 0], [0, 2], [5, 0], [0, 5]], {7: left, 8: right})
+    np.testing.assert_array_equal(found(content, [style]), [[2, 0], [0, 2], [5, 0], [0, 5]])
+
+
+def test_several_styles_get_parts_of_the_content_by_their_weights():
+    rng = np.random.default_rng(1)
+    content = positions(rng.uniform(0, 1, (400, 6)))
+    one, two = (positions(rng.uniform(low, low + 1, (50, 6))) for low in (0, 100))
+    for weights, part in ((1, 1), 0.5), ((3, 1), 0.25), ((1, 0), 0):
+        of_two = (found(content, [one, two], weights)[:, 0] > 50).mean()
+        assert of_two == pytest.approx(part, abs=0.05)
+
+
+# --- The term -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (1, 1), (3, 50), (17, 2)])
+def test_a_picture_that_is_its_own_style_costs_nothing(model, size):
+    image = S[:, : size[0], : size[1]]
+    assert costs_of(recipe.cost(model, image, [image], **ALONE), image)["neighbours"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_style_smaller_than_the_content_will_do(model):
+    cost = recipe.cost(model, C, [S[:, :9, :7]], **ALONE)
+    costs, gradient = cost(tf.constant(C))
+    assert 0 < float(costs["total"]) < np.inf and np.isfinite(gradient).all() and gradient.shape == C.shape
+
+
+@pytest.mark.parametrize("settings", [ALONE, {"neighbour_share": (0.3,), "style_octaves": 2, "tv_weight": 0.1}])
+def test_the_gradient_is_that_of_the_cost(model, settings):
+    cost = recipe.cost(model, C, [S], **settings)
+    gradient = cost(tf.constant(G))[1].numpy()
+    step = 0.02 * gradient / np.abs(gradient).max()
+    up, down = (costs_of(cost, G + sign * step)["total"] for sign in (1, -1))
+    assert up - down == pytest.approx(2 * float((gradient * step).sum()), rel=0.02)
+
+
+def test_a_share_is_of_the_gradients_length_at_the_content(model):
+    def gradient(**settings):
+        return recipe.cost(model, C, [S], **settings)(tf.constant(C))[1].numpy()
+
+    rest, both = gradient(), gradient(neighbour_share=(0.2,))
+    assert np.linalg.norm(both - rest) == pytest.approx(0.25 * np.linalg.norm(rest), rel=0.02)
+
+
+def test_windows_see_what_the_whole_picture_sees(model, see, monkeypatch):
+    import nst.network.windows
+
+    C, S, G = (picture(seed, 150, 280) for seed in (1, 2, 3))
+    monkeypatch.setattr("nst.descent.terms.Neighbours.LONG_SIDE", 280)
+    layers = {"content_layers": (("conv2_2", 1),), "style_layers": (("conv1_1", 1),)}
+    results = []
+    for way in ("plain", "windows"):
+        see(way)
+        cost = recipe.cost(model, C, [S], **layers, neighbour_share=(0.5,))
+        assert cost.octaves[0][0].is_whole == (nst.network.windows.WHOLE_PIXELS > 1)
+        costs, gradient = cost(tf.constant(G))
+        results.append(({name: float(J) for name, J in costs.items()}, np.asarray(gradient)))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-4)
+    np.testing.assert_allclose(results[1][1], results[0][1], atol=1e-4 * np.abs(results[0][1]).max())
+
+
+def test_what_no_region_has_pulls_on_nothing(model):
+    left = np.zeros((HEIGHT, WIDTH), "float32")
+    left[:, :20] = 1
+    regions = {3: left}
+    costs, gradient = recipe.cost(model, C, [(S, {3: 1})], regions, **ALONE)(tf.constant(G))
+    assert float(costs["neighbours"]) > 0
+    assert np.abs(gradient[:, :, :20]).max() > 0 and not gradient[:, :, 20:].numpy().any()
+
+
+def test_large_pictures_are_held_at_an_octave(model):
+    class Sized:
+        style_octaves, neighbour_share_here = 3, 0.1
+
+    octaves = {side: list(neighbours_octaves(Sized, (side, side // 2))) for side in (64, 256, 257, 512, 1024, 4000)}
+    assert octaves == {64: [0], 256: [0], 257: [1], 512: [1], 1024: [2], 4000: [4]}
+
+
+def neighbours_octaves(settings, size):
+    from nst.descent.terms import Neighbours
+
+    return Neighbours.octaves(settings, size)
+
+
+# --- As a flag ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_a_run_paints_with_neighbours_scale_by_scale(paint_here, tmp_path, optimizer, pixels):
+    flags = ("--neighbour_share", 1, 0.2, "--scales", 2, "--epochs", 4, "--print_every", 1, "--optimizer", optimizer)
+    status, printed, told = paint_here(*flags)
+    assert (status, told) == (0, "") and printed.count("neighbours cost") == 4 + 2
+    rows = (tmp_path / "output" / "costs.csv").read_text().splitlines()
+    assert rows[0] == "iteration,total_cost,neighbours_cost,content_cost,style_cost"
+    assert rows[1].endswith(",,") and all(rows[-1].split(","))
+    assert paint_here(*flags, "--output_dir", "again")[0] == 0
+    again, result = (tmp_path / folder / "generated_image.jpg" for folder in ("again", "output"))
+    assert again.read_bytes() == result.read_bytes()
+
+
+def test_a_run_with_neighbours_that_is_resumed_ends_in_the_same_bytes(paint_here, tmp_path):
+    flags = ("--neighbour_share", 0.3, "--print_every", 1)
+    assert paint_here(*flags, "--epochs", 5, "--output_dir", "whole")[0] == 0
+    assert paint_here(*flags, "--epochs", 3)[0] == 0
+    assert paint_here(*flags, "--epochs", 5, "--resume")[0] == 0
+    whole, resumed = (tmp_path / folder / "generated_image.jpg" for folder in ("whole", "output"))
+    assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_neighbours_work_with_masks_styles_colours_and_cut_outs(paint_here, tmp_path, inputs):
+    mask = np.zeros((30, 40), "uint8")
+    mask[:, 20:] = 255
+    Image.fromarray(mask).save(tmp_path / "c.png")
+    Image.fromarray(mask[:28, 2:38]).save(tmp_path / "s.png")
+    image = Image.open(inputs / "content.png").convert("RGBA")
+    image.putalpha(Image.fromarray(mask))
+    image.save(tmp_path / "cut.png")
+    flags = ("--neighbour_share", 1, 0.2, "--scales", 2, "--epochs", 2)
+    styles = ("--style_image_filename", inputs / "style.png", inputs / "content.png")
+    for more in (
+        ("--content_mask", "c.png", "--style_mask", "s.png"),
+        (*styles, "--style_weights", 1, 3, "--style_scale", 0.5, 1),
+        ("--preserve_colors", "luminance"),
+        ("--content_image_filename", "cut.png", "--output_format", "png"),
+    ):
+        assert paint_here(*flags, *more)[::2] == (0, ""), more
