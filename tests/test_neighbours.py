@@ -47,12 +47,12 @@ def test_the_cost_is_the_mean_square_over_the_variance():
 
 def positions(rows, shares=None):
     """Positions whose only layer, conv1_1, has these activations."""
-    a = tf.constant(np.float32(rows))
+    a = tf.constant(np.float32(rows))[:, tf.newaxis]
     return neighbours.Positions({name: a for name in neighbours.LAYERS}, shares or {-1: np.ones(len(rows), "float32")})
 
 
 def found(content, styles, weights=(1,)):
-    return neighbours.targets_of(content, styles, weights)["conv1_1"].numpy()
+    return neighbours.targets_of(content, styles, weights)["conv1_1"].numpy()[:, 0]
 
 
 def test_each_position_gets_its_nearest_neighbour_by_cosine():
@@ -75,6 +75,15 @@ def test_several_styles_get_parts_of_the_content_by_their_weights():
     for weights, part in ((1, 1), 0.5), ((3, 1), 0.25), ((1, 0), 0):
         of_two = (found(content, [one, two], weights)[:, 0] > 50).mean()
         assert of_two == pytest.approx(part, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (13, 22), (1, 1), (9, 40)])
+def test_activations_are_found_again_after_the_grid(model, size):
+    seen = model(S[:, : size[0], : size[1]])
+    for layer in neighbours.LAYERS:
+        grid = neighbours.grid_size(size)
+        again = neighbours.as_activation(neighbours.at_positions(seen[layer], layer, grid), layer, size)
+        np.testing.assert_allclose(again, seen[layer], rtol=1e-5, atol=1e-4)
 
 
 # --- The term -----------------------------------------------------------------------------------------------------
@@ -139,8 +148,10 @@ def test_large_pictures_are_held_at_an_octave(model):
     class Sized:
         style_octaves, neighbour_share_here = 3, 0.1
 
-    octaves = {side: list(neighbours_octaves(Sized, (side, side // 2))) for side in (64, 256, 257, 512, 1024, 4000)}
-    assert octaves == {64: [0], 256: [0], 257: [1], 512: [1], 1024: [2], 4000: [4]}
+    octaves = {
+        side: list(neighbours_octaves(Sized, (side, side // 2))) for side in (64, 256, 257, 512, 513, 1024, 4000)
+    }
+    assert octaves == {64: [0], 256: [0], 257: [0], 512: [0], 513: [1], 1024: [1], 4000: [3]}
 
 
 def neighbours_octaves(settings, size):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nst.network.windows import stride
+from nst.network.windows import layer_size, stride
 
 LAYERS = (
     *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
@@ -25,7 +25,11 @@ ROUNDS = 200  # of giving each of several styles its part of the content
 
 
 class Positions(NamedTuple):
-    """The n positions of a picture: activations {layer: (n, n_C)} and how far they belong to regions, {name: (n,)}."""
+    """The n positions of a picture.
+
+    activations are {layer: (n, k k, n_C)}: a layer with more positions than the grid has k x k of them in each, and
+    shares are {region: (n,)}, how far the positions belong to regions.
+    """
 
     activations: dict
     shares: dict
@@ -33,22 +37,9 @@ class Positions(NamedTuple):
     @property
     def hypercolumns(self):
         """(n, all channels), centred and of unit length, each layer's activations divided by its n_C [NNST]."""
-        F = tf.concat([a / a.shape[1] for a in self.activations.values()], 1)
+        F = tf.concat([tf.reduce_mean(a, 1) / a.shape[2] for a in self.activations.values()], 1)
         F = F - tf.reduce_mean(F, 0)
         return F * tf.math.rsqrt(tf.maximum(tf.reduce_sum(F * F, 1, keepdims=True), 1e-12))
-
-
-def to_grid(a, layer, size):
-    """A layer's activation (1, n_H, n_W, n_C) at the positions of a grid of size (n_H, n_W).
-
-    Layers with more positions are averaged, layers with fewer are repeated.
-    """
-    step = stride(layer)
-    if step < STRIDE:
-        a = tf.nn.avg_pool2d(a, STRIDE // step, STRIDE // step, "SAME")
-    elif step > STRIDE:
-        a = tf.repeat(tf.repeat(a, step // STRIDE, 1), step // STRIDE, 2)
-    return a[:, : size[0], : size[1]]
 
 
 def grid_size(size):
@@ -56,25 +47,52 @@ def grid_size(size):
     return tuple(-(-side // STRIDE) for side in size)
 
 
+def at_positions(a, layer, grid):
+    """A layer's activation (1, n_H, n_W, n_C) as (n, k k, n_C) for the n positions of a grid (n_H, n_W).
+
+    Activations of a layer with fewer positions than the grid are repeated; at odd edges the last ones are.
+    """
+    if (fewer := stride(layer) // STRIDE) > 1:
+        a = tf.repeat(tf.repeat(a, fewer, 1), fewer, 2)[:, : grid[0], : grid[1]]
+    k = max(1, STRIDE // stride(layer))
+    down, across = grid[0] * k - a.shape[1], grid[1] * k - a.shape[2]
+    a = tf.concat([a, tf.repeat(a[:, -1:], down, 1)], 1)
+    a = tf.concat([a, tf.repeat(a[:, :, -1:], across, 2)], 2)
+    blocks = tf.reshape(a, (grid[0], k, grid[1], k, a.shape[3]))
+    return tf.reshape(tf.transpose(blocks, (0, 2, 1, 3, 4)), (grid[0] * grid[1], k * k, a.shape[3]))
+
+
+def as_activation(found, layer, size):
+    """The way back: (n, k k, n_C) as the activation (1, n_H, n_W, n_C) that the layer has for a picture of a size.
+
+    For a layer with fewer positions than the grid it is the mean of those that fall into one.
+    """
+    grid, k, channels = grid_size(size), max(1, STRIDE // stride(layer)), found.shape[2]
+    blocks = tf.reshape(found, (*grid, k, k, channels))
+    a = tf.reshape(tf.transpose(blocks, (0, 2, 1, 3, 4)), (1, grid[0] * k, grid[1] * k, channels))
+    if (fewer := stride(layer) // STRIDE) > 1:
+        a = tf.nn.avg_pool2d(a, fewer, fewer, "SAME")
+    n_H, n_W = layer_size(size, layer)
+    return a[:, :n_H, :n_W]
+
+
 def positions_of(picture, sight):
     """The Positions of a Picture with a mean-subtracted image (1, n_H, n_W, 3)."""
-    size = grid_size(picture.image.shape[1:3])
-    n = size[0] * size[1]
+    grid = grid_size(picture.image.shape[1:3])
     seen = sight.look(tf.convert_to_tensor(picture.image), LAYERS)
-    on_grid = {layer: to_grid(tf.convert_to_tensor(seen[layer]), layer, size) for layer in LAYERS}
+    activations = {layer: at_positions(tf.convert_to_tensor(seen[layer]), layer, grid) for layer in LAYERS}
 
     def share_at(share):
         if np.ndim(share) == 0:
-            return np.ones(n, "float32")
+            return np.ones(grid[0] * grid[1], "float32")
         pooled = tf.nn.avg_pool2d(share[np.newaxis, ..., np.newaxis], STRIDE, STRIDE, "SAME")
         return pooled.numpy().ravel()
 
-    activations = {layer: tf.reshape(a, (n, a.shape[-1])) for layer, a in on_grid.items()}
     return Positions(activations, {name: share_at(share) for name, share in picture.regions.items()})
 
 
 def targets_of(content, styles, weights):
-    """{layer: (n, n_C)}: for each position of the content the activations of its nearest neighbour in the styles.
+    """{layer: (n, k k, n_C)}: for each position of the content the activations of its nearest neighbour.
 
     content and each of the styles are Positions. In each region only the styles that have it count, and several
     styles get parts of the content in proportion to their weights. Where regions overlap, their targets are mixed.
@@ -90,10 +108,10 @@ def targets_of(content, styles, weights):
         chosen = divide([similarity for similarity, _ in nearest], [weight for _, weight in having], share)
         for layer in LAYERS:
             target = sum(
-                (chosen == k)[:, np.newaxis] * tf.gather(style.activations[layer], index)
+                (chosen == k)[:, np.newaxis, np.newaxis] * tf.gather(style.activations[layer], index)
                 for k, ((style, _), (_, index)) in enumerate(zip(having, nearest, strict=True))
             )
-            found[layer] = found[layer] + (share / total)[:, np.newaxis] * target
+            found[layer] = found[layer] + (share / total)[:, np.newaxis, np.newaxis] * target
     return found
 
 

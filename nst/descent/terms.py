@@ -191,13 +191,12 @@ class Neighbours(NamedTuple):
 
     weight: tf.Tensor
     layers: dict
-    targets: dict  # {layer: a_N (1, n_H, n_W, n_C)} on the grid of nst.descent.neighbours
+    a_N: dict  # {layer: activations of the nearest neighbours (1, n_H, n_W, n_C)}
     variances: dict  # {layer: variance of the styles' activations}
-    T: tf.Tensor | None  # (1, n_H, n_W, 1): how much each position counts, None for all alike
+    guides: dict  # {layer: T}, as those of Content
 
     name = "neighbours"
-    LONG_SIDE = 256  # pixels
-    GRID = "conv3_1"  # a layer with the positions of the grid
+    LONG_SIDE = 512  # pixels
 
     @staticmethod
     def needs(settings):
@@ -216,26 +215,23 @@ class Neighbours(NamedTuple):
         styles = [
             neighbours.positions_of(style, sight.of_size(tuple(style.image.shape[1:3]))) for style in scene.styles
         ]
-        shape = 1, *neighbours.grid_size(scene.content.image.shape[1:3]), -1
+        size, layers = tuple(scene.content.image.shape[1:3]), neighbours.LAYERS
         found = neighbours.targets_of(content, styles, settings.weight_of_styles)
-        every = {layer: tf.concat([style.activations[layer] for style in styles], 0) for layer in neighbours.LAYERS}
-        covered = np.minimum(sum(content.shares.values()), 1)
+        every = {layer: tf.concat([style.activations[layer] for style in styles], 0) for layer in layers}
+        covered = np.minimum(sum(scene.content.regions.values()), 1)
         return cls(
             constant(factor),
-            {layer: constant(1) for layer in neighbours.LAYERS},
-            {layer: tf.reshape(target, shape) for layer, target in found.items()},
-            {layer: tf.reduce_mean(tf.math.reduce_variance(a, 0)) + 1e-6 for layer, a in every.items()},
-            None if np.all(covered == 1) else constant(np.reshape(covered / np.linalg.norm(covered), shape)),
+            {layer: constant(1) for layer in layers},
+            {layer: neighbours.as_activation(found[layer], layer, size) for layer in layers},
+            {layer: tf.reduce_mean(tf.math.reduce_variance(a, (0, 1))) + 1e-6 for layer, a in every.items()},
+            {} if np.all(covered == 1) else nst_utils.guide(covered, layers),
         )
 
     def measure(self, seen, part):
-        T = part.crop(self.T, self.GRID)
-
         def cost(layer):
-            a_N = part.crop(self.targets[layer], self.GRID)
-            a_G = neighbours.to_grid(seen[layer], layer, tf.shape(a_N)[1:3])
+            a_N, a_G, T = part.crop(self.a_N[layer], layer), seen[layer], part.crop(self.guides.get(layer), layer)
             J = nst_utils.compute_neighbour_cost(a_N, a_G, self.variances[layer], T)
-            return J * part.fraction(a_N, self.GRID) if T is None else J
+            return J * part.fraction(a_G, layer) if T is None else J
 
         return {layer: cost(layer) for layer in self.layers}
 
@@ -243,8 +239,7 @@ class Neighbours(NamedTuple):
         return sum(self.layers[layer] * measured[layer] for layer in layers)
 
     def of(self, window):
-        targets = {layer: window.of(target, neighbours.STRIDE) for layer, target in self.targets.items()}
-        return self._replace(targets=targets, T=None if self.T is None else window.of(self.T, neighbours.STRIDE))
+        return self._replace(a_N=window.of_layers(self.a_N), guides=window.of_layers(self.guides))
 
 
 class TotalVariation(NamedTuple):

@@ -16,8 +16,7 @@ import numpy as np
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # Y of YIQ
 
 GREY = 3  # levels: in a grey picture the channels differ by no more
-NOISE = 5  # levels, the standard deviation that every photograph is taken to have at least
-MOST_GAIN = 4  # by which the contrast of a photograph is raised at most
+NOISE = 5  # levels, the standard deviation that every colour of a photograph is taken to have
 
 
 class Moments(NamedTuple):
@@ -97,16 +96,11 @@ TO_GREY = Map(np.tile(LUMINANCE, (3, 1)), np.zeros(3), np.zeros(3))
 def recolor(here, styles):
     """The Map from a content with the Moments here to the mean colours of its styles, [(weight, Moments)].
 
-    Each luminance of the content gets the colour that the styles have, on average, at this luminance: a bright sky
-    gets the colours of what is bright in the style, whatever its hue. The luminance gets the styles' mean and
-    deviation, as in match_luminance. The content counts as having NOISE, and its contrast is raised by MOST_GAIN at
-    most: otherwise the noise of an even photograph would be seen.
+    It is [Colour]'s histogram matching the other way round. The content counts as having NOISE in every colour:
+    otherwise the noise of a grey photograph would become coloured.
     """
     there = mean_of([one._replace(weight=weight) for weight, one in styles])
-    variance, other_variance = (LUMINANCE @ one.covariance @ LUMINANCE for one in (here, there))
-    gain = min(MOST_GAIN, np.sqrt(other_variance / (variance + NOISE**2)))
-    colour_of_luminance = there.covariance @ LUMINANCE / max(other_variance, 1e-9)
-    return Map(gain * np.outer(colour_of_luminance, LUMINANCE), here.mean, there.mean)
+    return match_histogram(here._replace(covariance=here.covariance + NOISE**2 * np.eye(3)), there)
 
 
 def power(covariance, exponent):
