@@ -238,6 +238,12 @@ def test_pages_of_shards_are_merged_without_painting(batch, tmp_path, monkeypatc
         len(row.select("a.painted")) for row in read_page(tmp_path / "output" / "batch.html").select("tbody tr")
     ] == [1] * 3
     assert (tmp_path / "output" / "batch.jpg").exists()
+    older = (
+        (tmp_path / "output" / "batch-2-of-2.csv").read_text().replace("neighbours_cost,", "").replace(",,,,", ",,,")
+    )
+    (tmp_path / "output" / "batch-2-of-2.csv").write_text(older)  # from before there was this cost
+    (tmp_path / "output" / "batch.csv").unlink()
+    assert batch(THREE, "--report")[0] == 0
     (tmp_path / "output" / "batch-2-of-2.csv").write_text("line,status\nof another,kind\n")
     (tmp_path / "output" / "batch.csv").unlink()
     status, *_, rows = batch(THREE, "--report")

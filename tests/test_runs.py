@@ -113,8 +113,9 @@ def test_stopping_before_the_first_iteration_is_told(command, tmp_path):
 
 def test_a_second_signal_ends_at_once(command, tmp_path):
     """After a single one the iteration's end would have been waited for, told, and its picture saved."""
-    process = start(command, tmp_path, "--epochs", 1000, "--image_size", 600, "--print_every", 1000)
-    time.sleep(1)  # the first iteration's files are saved, a later iteration is under way
+    process = start(command, tmp_path, "--epochs", 1000, "--image_size", 600, "--print_every", 1, "--save_every", 1000)
+    while not process.stdout.readline().startswith("Iteration 1 "):
+        pass  # the first iteration's files are saved then, and the next one is under way
     for signum in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):  # so that two come at once
         process.send_signal(signum)
     _, told = process.communicate(timeout=60)

@@ -103,7 +103,7 @@ class Report:
             with contextlib.suppress(OSError, ValueError, csv.Error), open(path, encoding="utf-8", newline="") as file:
                 for entry in csv.DictReader(file, restval=""):
                     if is_entry(entry):
-                        found[entry["line"], entry["output_dir"]] = entry
+                        found[entry["line"], entry["output_dir"]] = dict.fromkeys(COLUMNS, "") | entry
         for row in self.rows:
             if entry := found.get((str(row.line), nst.batches.page.plain(row.settings.output_dir))):
                 self.note(row, entry)
@@ -151,12 +151,13 @@ def as_entry(row, status, costs=None, seconds=0, message=""):
 
 
 def is_entry(entry):
-    """Whether an entry that was read from a table is valid. A user may have edited the table."""
+    """Whether an entry that was read from a table is valid. It can be an older one, without a cost of today's."""
+    costs = {column for column in COLUMNS if column.endswith("_cost")}
     try:
-        [float(entry[column] or 0) for column in COLUMNS if column.endswith("cost")]
-        return entry.keys() == set(COLUMNS) and entry["status"] in ENDED
-    except (KeyError, ValueError):
+        [float(entry[column] or 0) for column in costs & entry.keys()]
+    except ValueError:
         return False
+    return set(COLUMNS) - costs <= entry.keys() <= set(COLUMNS) and entry["status"] in ENDED
 
 
 def varying(rows):
