@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageOps
 
-LANCZOS, NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
+LANCZOS = Image.Resampling.LANCZOS
 
 
 def size_with_long_side(size, long_side):
@@ -41,7 +41,7 @@ def fill(image, size):
 
 
 def resize_share(share, size):
-    """A region's share (n_H, n_W), or 1 for the whole picture, at another size (n_H, n_W)."""
+    """A region's share (n_H, n_W), or 1 for the whole picture, at another size (n_H, n_W), with smooth edges."""
     if np.ndim(share) == 0 or share.shape == tuple(size):
         return share
-    return np.asarray(Image.fromarray(share).resize(size[::-1], NEAREST))
+    return np.asarray(Image.fromarray(share).resize(size[::-1], Image.Resampling.BILINEAR))
