@@ -26,7 +26,7 @@ from nst.flags import find_recipe
 from nst.job import COSTS, CURVE, FRAMES
 from nst.pictures import decode, encode
 from nst.pictures.animation import write_animation
-from nst.settings import CHANGEABLE, RECIPE_FILE
+from nst.settings import CHANGEABLE, FIELDS, RECIPE_FILE
 
 CHECKPOINT_SECONDS = 60  # a run that is killed loses at most this much work, and an iteration
 
@@ -248,7 +248,9 @@ def is_of_run(path, recipe, first):
     """Whether a numbered picture is from the run with that recipe; first is the number of the run's first picture."""
     try:
         its, recipe = json.loads(encode.read_comment(path)), json.loads(json.dumps(recipe))
-        settings = {name: its["settings"].get(name) for name in recipe["settings"]}
+        defaults = json.loads(json.dumps({field.name: field.default for field in FIELDS.values()}))
+        # A picture of an older version lacks the settings that came later.
+        settings = {name: its["settings"].get(name, defaults.get(name)) for name in recipe["settings"]}
         changes = dict.fromkeys(CHANGEABLE)  # --resume can have changed these
         alike = {**settings, **changes} == {**recipe["settings"], **changes}
         return alike and its["sha256"] == recipe["sha256"] and its["iteration"] == int(path.stem) - first

@@ -9,8 +9,9 @@ from PIL import Image
 
 import nst.job
 import nst.pictures.video
-import nst.run
+import nst.record
 import recipe
+from nst.pictures import encode
 
 cv2 = pytest.importorskip("cv2", reason="films need OpenCV, requirements-film.txt")
 
@@ -141,6 +142,16 @@ def test_a_foreign_picture_has_no_part_in_the_animation(paint_here, tmp_path, in
         assert gif.n_frames == 3
 
 
+def test_pictures_of_an_older_version_belong_to_the_run_that_it_began(paint_here, tmp_path, prepared):
+    """They carry a recipe without the settings that came since."""
+    job = prepared(output_dir=str(tmp_path))
+    older = {**job.recipe, "settings": dict(job.recipe["settings"]), "iteration": 4}
+    del older["settings"]["neighbour_share"]
+    for name, recipe_ in ("4.png", older), ("5.png", {**older, "iteration": 5, "sha256": {}}):
+        encode.write_image(tmp_path / name, np.zeros((3, 4, 3), "uint8"), json.dumps(recipe_))
+    assert [nst.record.is_of_run(tmp_path / name, job.recipe, 0) for name in ("4.png", "5.png")] == [True, False]
+
+
 @pytest.mark.parametrize("flags", [("--alpha", "1e38", "--beta", "1e38"), ("--learning_rate", "1e38")])
 def test_a_start_that_fails_changes_nothing(paint_here, tmp_path, flags):
     assert paint_here("--animation", "gif")[0] == 0
@@ -183,8 +194,6 @@ def test_what_a_killed_film_left_is_swept(paint_here, tmp_path):
 
 
 def test_a_result_of_any_size_carries_its_recipe(tmp_path, monkeypatch):
-    from nst.pictures import encode
-
     pixels = np.zeros((20, 30, 3), "uint8")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     encode.write_image(tmp_path / "large.png", pixels, "the recipe")

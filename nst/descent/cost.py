@@ -53,13 +53,17 @@ class Cost:
     def balance(self, C):
         """Set the weight of the neighbour cost so that, at C, its gradient has its share of the length of both."""
         share, (octaves, of_pixels) = self.settings.neighbour_share_here, (self.octaves, self.of_pixels)
+        # The one octave that has them: the others would be evaluated for nothing.
+        theirs = [
+            (sight, terms if any(isinstance(term, Neighbours) for term in terms) else []) for sight, terms in octaves
+        ]
 
-        def gradient_length(is_counted, of_pixels):
+        def gradient_length(octaves, is_counted, of_pixels):
             self.octaves, self.of_pixels = weighed(octaves, lambda term: float(is_counted(term))), of_pixels
             return float(tf.norm(self(C)[1]))
 
-        rest = gradient_length(lambda term: not isinstance(term, Neighbours), of_pixels)
-        neighbours = gradient_length(lambda term: isinstance(term, Neighbours), [])
+        rest = gradient_length(octaves, lambda term: not isinstance(term, Neighbours), of_pixels)
+        neighbours = gradient_length(theirs, lambda term: isinstance(term, Neighbours), [])
         weight = share / (1 - share) * rest / (neighbours or 1)
         self.octaves = weighed(octaves, lambda term: weight if isinstance(term, Neighbours) else 1)
         self.of_pixels = of_pixels
