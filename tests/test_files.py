@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import pathlib
+import re
 import struct
 import zlib
 
@@ -74,13 +75,30 @@ def sixteen_bit_rgb_png(path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
 
 
-def profile(swap=True):
-    """An sRGB profile whose red and green primaries have changed places."""
+def profile(swap=True, linear=False):
+    """An sRGB profile whose red and green primaries have changed places, or that is linear."""
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    if linear:  # a parametric curve of type 3 begins with its exponent; of type 0 it has nothing else
+        curve = data.index(b"para")
+        data = data[: curve + 8] + struct.pack(">HHi", 0, 0, 65536) + data[curve + 16 :]
     return data.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ") if swap else data
 
 
+def camera_raw(as_picture):
+    """A DNG: a preview of 8 x 6, and the whole picture behind it, as a picture or as the sensor measured it."""
+    data = io.BytesIO()
+    with tifffile.TiffWriter(data) as file:
+        version = (50706, "B", 4, (1, 4, 0, 0), True)
+        file.write(BASE[::4, ::4], photometric="rgb", subfiletype=1, subifds=1, extratags=[version])
+        if as_picture:
+            file.write(BASE, photometric="rgb")
+        else:
+            file.write(BASE[..., 0].astype("uint16"), photometric="cfa", extratags=[(33421, "H", 2, (2, 2), True)])
+    return data.getvalue()
+
+
 FLOATS = (BASE / 255).astype("float32")
+LINEAR = np.where(FLOATS <= 0.04045, FLOATS / 12.92, ((FLOATS + 0.055) / 1.055) ** 2.4).astype("float32")
 HALF_FLOAT = (np.asarray(HALF) / 255).astype("float32")
 RAMP = np.linspace(0, 1, 24 * 32, dtype="float32").reshape(24, 32)
 SWAPPED = BASE[..., [1, 0, 2]]
@@ -148,6 +166,29 @@ PICTURES = {
         BASE,
         1,
     ),
+    "float rgb, linear.tif": (
+        lambda path: tifffile.imwrite(path, LINEAR, photometric="rgb", iccprofile=profile(swap=False, linear=True)),
+        BASE,
+        1,
+    ),
+    "float grey, linear.tif": (
+        lambda path: tifffile.imwrite(
+            path, LINEAR[..., 0], photometric="minisblack", iccprofile=profile(swap=False, linear=True)
+        ),
+        grey(BASE[..., 0]),
+        1,
+    ),
+    "float rgb, turned.tif": (
+        lambda path: tifffile.imwrite(path, np.rot90(FLOATS), photometric="rgb", extratags=[(274, "H", 1, 6, True)]),
+        BASE,
+        1,
+    ),
+    "float rgb, swapped.tif": (
+        lambda path: tifffile.imwrite(path, FLOATS, photometric="rgb", iccprofile=profile()),
+        SWAPPED,
+        2,
+    ),
+    "raw with its picture.dng": (lambda path: path.write_bytes(camera_raw(as_picture=True)), BASE, 0),
     "1 bit.png": (RGB.convert("1").save, grey(np.asarray(RGB.convert("1")) * 255), 0),
     "profile.png": (lambda path: RGB.save(path, icc_profile=profile()), SWAPPED, 2),
     "profile.jpg": (lambda path: RGB.save(path, quality=100, subsampling=0, icc_profile=profile()), SWAPPED, 12),
@@ -220,7 +261,12 @@ NO_PICTURES = {
     "empty.png": (b"", "an empty file; give a JPEG, PNG"),
     "notes.jpg": (b"not a picture", "not a picture in any format that is read; give a JPEG, PNG"),
     "page.jpg": (b"<!DOCTYPE html><html></html>", "not a picture"),
-    "cut.jpg": (cut("JPEG"), "a damaged picture, cannot be read"),
+    "cut.jpg": (cut("JPEG", 0.5), "a damaged picture, cannot be read"),
+    "cut in its head.jpg": (cut("JPEG", 0.1), "not a picture|damaged"),
+    "raw.dng": (
+        camera_raw(as_picture=False),
+        "a camera's raw file, of which only a preview of 8 x 6 can be read; export",
+    ),
     "cut.png": (cut("PNG"), "a damaged picture, cannot be read"),
     "cut.webp": (cut("WEBP"), "not a picture|damaged"),
     "cut.tif": (cut("TIFF"), "damaged|a TIFF of a kind"),
@@ -237,6 +283,29 @@ def test_what_is_no_picture_is_told_in_one_line(tmp_path, name):
     with pytest.raises(InputError, match=told) as error:
         nst.pictures.decode.read_image(tmp_path / name)
     assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_lacks_its_end_is_read_and_told(tmp_path, progressive):
+    large = RGB.resize((320, 240))
+    large.save(tmp_path / "whole.jpg", quality=95, progressive=progressive)
+    data = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: int(len(data) * 0.9)])
+    cut = nst.pictures.decode.read(tmp_path / "cut.jpg")
+    if progressive:  # its last bytes only sharpen what is there
+        assert cut.notices == ()
+    else:
+        told = re.fullmatch(r".*cut\.jpg: cut off; (\d+) of its 240 rows are grey", cut.notices[0])
+        assert 0 < int(told[1]) < 60
+    there = np.s_[:180]
+    assert np.abs(np.asarray(cut.image, int)[there] - np.asarray(large, int)[there]).mean() < 8
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0MM", b"Exif\0\0" + bytes(range(64)), b"Exif\0\0II*\0\xff\xff\xff\xff"])
+def test_a_picture_with_broken_exif_is_read(tmp_path, suffix, exif):
+    RGB.save(tmp_path / f"odd.{suffix}", quality=100, subsampling=0, lossless=True, exif=exif)
+    assert np.abs(np.asarray(nst.pictures.decode.read_image(tmp_path / f"odd.{suffix}"), int) - BASE).mean() < 8
 
 
 def test_missing_files_and_folders_are_told(tmp_path):

@@ -57,6 +57,64 @@ def test_a_soft_edge_and_a_slope_blend():
     np.testing.assert_allclose(shares[255][0, 16:144], np.linspace(0, 255, 160)[16:144], atol=16)
 
 
+LEFT, RIGHT = np.s_[:, :20], np.s_[:, 20:]
+
+
+def halves(left, right, kind="uint8"):
+    """A drawing of 40 x 30 whose left and right halves have these values."""
+    drawing = np.zeros((30, 40, *np.shape(left)), kind)
+    drawing[LEFT], drawing[RIGHT] = left, right
+    return Image.fromarray(drawing)
+
+
+@pytest.mark.parametrize(
+    "drawing, told",
+    [
+        (halves((255, 0, 0, 0), (255, 0, 0, 255)), "drawn in transparency: what is opaque counts as white"),
+        (halves((0, 0, 0, 0), (0, 0, 0, 255)), "drawn in transparency: what is opaque counts as white"),
+        (halves((255, 255, 255, 0), (255, 255, 255, 255)), "drawn in transparency: what is opaque counts as white"),
+        (halves(0, 1), "the numbers 0, 1 are read as grey values 0, 255"),
+        (halves(0, 7, "uint16"), "the numbers 0, 7 are read as grey values 0, 255"),
+        (halves((0, 0, 0), (0, 130, 0)), r"colours are read as grey values: (0, 0, 0) as 0, (0, 130, 0) as 255"),
+    ],
+)
+def test_what_a_mask_alone_was_meant_to_say_is_read_and_told(prepared, tmp_path, drawing, told):
+    """Its right half is what is painted."""
+    drawing.save(tmp_path / "m.png")
+    job = prepared(content_mask=str(tmp_path / "m.png"))
+    (share,) = job.scene.content.regions.values()
+    assert (share[:, 21:] == 1).all() and (share[:, :19] == 0).all()
+    assert [line.removeprefix(f"nst_main.py: {tmp_path}/m.png: ") for line in job.notices] == [told]
+
+
+@pytest.mark.parametrize(
+    "contents, styles, levels",
+    [
+        (halves((255, 0, 0), (0, 130, 0)), halves((0, 130, 0), (255, 0, 0)), (255, 0)),  # both are of grey 76
+        (halves(1, 2), halves(2, 0), (128, 255)),
+        (halves(3, 12, "uint16"), halves(12, 3, "uint16"), (0, 255)),
+        (halves((9, 9, 9, 0), (9, 9, 9, 255)), halves((0, 9, 9, 255), (0, 9, 9, 0)), (0, 255)),
+    ],
+)
+def test_one_colour_or_number_is_one_region_in_all_masks(prepared, tmp_path, contents, styles, levels):
+    contents.save(tmp_path / "c.png")
+    styles.resize((36, 28), Image.Resampling.NEAREST).save(tmp_path / "s.png")
+    job = prepared(content_mask=str(tmp_path / "c.png"), style_mask=(str(tmp_path / "s.png"),))
+    content, (style,) = job.scene.content.regions, job.scene.styles
+    for level, here, there in zip(levels, (LEFT, RIGHT), (np.s_[:, 19:], np.s_[:, :17]), strict=True):
+        if level in style.regions:
+            assert content[level][here].mean() > 0.9 and style.regions[level][there].mean() > 0.9
+    assert set(content) == set(style.regions) <= set(levels)
+
+
+def test_a_jpeg_of_a_coloured_mask_has_the_colours_that_were_drawn(tmp_path):
+    drawing = halves((255, 0, 0), (0, 130, 0)).resize((400, 300), Image.Resampling.NEAREST)
+    drawing.save(tmp_path / "m.jpg", quality=80)
+    with Image.open(tmp_path / "m.jpg") as image:
+        (mask,), (told,) = nst.pictures.masks.as_masks([nst.pictures.masks.drawn(image)], ["m.jpg"], as_regions=True)
+    assert set(np.unique(mask)) == {0, 255} and told.endswith("(0, 129, 0) as 0, (254, 0, 0) as 255")
+
+
 def test_too_many_areas_are_refused():
     mask = np.repeat([np.repeat(np.arange(40) * 6, 4)], 120, axis=0).astype("uint8")
     with pytest.raises(InputError, match=r"m\.png: areas of 40 grey values, and a mask may have 16"):

@@ -1,60 +1,140 @@
 """Picture files in: any format and mode becomes what a viewer shows, as 8-bit sRGB.
 
-Pillow decodes, pillow-heif adds the format of iPhones, and imageio reads the TIFFs that Pillow has no mode for.
+Pillow decodes, and pillow-heif adds the format of iPhones. nst.pictures.deep reads more than 8 bits.
 """
 
 import contextlib
 import io
-import math
 import warnings
+from typing import NamedTuple
 
-import imageio.v3 as imageio
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from nst.errors import InputError, reason
+from nst.pictures import deep
 
 # The most pixels of a picture that is read: Pillow's limit, against small files that unpack to more than memory holds.
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS
+ORIENTATION, SUBFILE_TYPE = ExifTags.Base.Orientation, ExifTags.Base.NewSubfileType
 
 pillow_heif.register_heif_opener()
 
 
+class Decoded(NamedTuple):
+    """A picture as a viewer shows it: in sRGB, upright, laid over white.
+
+    alpha is its alpha channel in grey, None if it is opaque; notices are lines on what is wrong with the file.
+    """
+
+    image: Image.Image
+    alpha: Image.Image | None = None
+    notices: tuple = ()
+
+
 def read_image(path, max_pixels=MOST_PIXELS):
-    """The picture of read_layers, without its alpha channel."""
-    return read_layers(path, max_pixels)[0]
+    """The image of read()."""
+    return read(path, max_pixels).image
 
 
-def read_layers(path, max_pixels=MOST_PIXELS):
-    """(the first picture in a file, its alpha channel or None if it is opaque), as a viewer shows them.
+def read(path, max_pixels=MOST_PIXELS, finish=None):
+    """The Decoded first picture in a file.
 
-    The picture is a Pillow image in sRGB, upright and laid over white; the alpha channel is in grey. Raises
-    InputError if the file holds no picture, or one of more than max_pixels.
+    finish(Pillow image of any mode) makes (image, alpha) of it; by default it is flatten. Raises InputError if the
+    file holds no picture, or one of more than max_pixels.
     """
     try:
         with warnings.catch_warnings(), bounded(max_pixels):
             warnings.simplefilter("ignore")  # remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.load()
-                return flatten(ImageOps.exif_transpose(image))
+            return decoded(path, finish or flatten)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise bomb(path, max_pixels) from error
-    except Image.UnidentifiedImageError as error:
-        with open(path, "rb") as file:
-            head = file.read(4)
-        if head in (b"II*\0", b"MM\0*"):
-            return read_deep_tiff(path, max_pixels)
-        what = "not a picture in any format that is read" if head else "an empty file"
-        raise InputError(f"{path}: {what}; give a JPEG, PNG, HEIC, TIFF, WebP, BMP or GIF") from error
-    except MemoryError:
+        raise InputError(
+            f"{path}: over {max_pixels:,} pixels, the most that is read; shrink it, or raise max_pixels"
+        ) from error
+    except (InputError, MemoryError):
         raise
     except OSError as error:
         damaged = "" if error.errno else "a damaged picture, "
         raise InputError(f"{path}: {damaged}cannot be read ({reason(error)})") from error
     except Exception as error:  # a decoder can raise anything when it parses a damaged file
         raise InputError(f"{path}: a damaged picture, cannot be read ({reason(error)})") from error
+
+
+def decoded(path, finish):
+    """The Decoded of read(). Raises what the decoders raise."""
+    try:
+        with Image.open(path) as image:
+            picture = largest_in(image, path) if is_preview(image) else image
+            rows, notices = loaded_rows(picture), ()
+            if rows < picture.height:
+                notices = (f"{path}: cut off; {picture.height - rows} of its {picture.height} rows are grey",)
+            return Decoded(*finish(upright(picture)), notices)
+    except Image.UnidentifiedImageError as error:
+        with open(path, "rb") as file:
+            head = file.read(4)
+        if head in deep.TIFF:
+            return Decoded(*finish(upright(deep.read_tiff(path))))
+        what = "not a picture in any format that is read" if head else "an empty file"
+        raise InputError(f"{path}: {what}; give a JPEG, PNG, HEIC, TIFF, WebP, BMP or GIF") from error
+
+
+def loaded_rows(image):
+    """Decode an image, and return how many of its rows are there: fewer than all if a JPEG was cut off.
+
+    The missing rows are grey. Raises OSError for other damage, and if less than half of the rows are there.
+    """
+    try:
+        image.load()
+        return image.height
+    except OSError as error:
+        if image.format != "JPEG" or error.errno:
+            raise
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            image.load()
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+        is_there = np.flatnonzero((np.asarray(image) != 128).reshape(image.height, -1).any(1))
+        rows = int(is_there[-1]) + 1 if len(is_there) else 0
+        if rows < image.height / 2:
+            raise
+        return rows
+
+
+def upright(image):
+    """The image turned as its EXIF says. If the EXIF is broken, the image stays as it is, as in viewers."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:  # a parser can raise anything
+        return image
+
+
+def is_preview(image):
+    """Whether the first picture of a file is a small copy of another one, as in the raw files of many cameras."""
+    return image.format == "TIFF" and image.tag_v2.get(SUBFILE_TYPE, 0) & 1 == 1
+
+
+def largest_in(image, path):
+    """The largest picture in a file that begins with a preview. Raises InputError if Pillow cannot decode it."""
+    try:
+        children = image.get_child_images()
+    except MemoryError:
+        raise
+    except Exception:  # what a camera's sensor measured is no picture yet
+        children = []
+    largest = max(children, key=lambda child: child.width * child.height, default=image)
+    if largest.width <= image.width:
+        raise InputError(
+            f"{path}: a camera's raw file, of which only a preview of {image.width} x {image.height} can be read;"
+            " export it as JPEG or TIFF"
+        )
+    if orientation := image.getexif().get(ORIENTATION):
+        largest.getexif()[ORIENTATION] = orientation
+    return largest
 
 
 @contextlib.contextmanager
@@ -67,40 +147,10 @@ def bounded(max_pixels):
         Image.MAX_IMAGE_PIXELS = before
 
 
-def bomb(path, max_pixels):
-    return InputError(f"{path}: over {max_pixels:,} pixels, the most that is read; shrink it, or raise max_pixels")
-
-
-def read_deep_tiff(path, max_pixels):
-    """The first page of a TIFF that Pillow has no mode for: colours as floats, or of more than 16 bits."""
-    try:
-        with imageio.imopen(path, "r", plugin="tifffile") as file:
-            shape, tags = file.properties(page=0).shape, file.metadata(page=0)
-            planar = tags["planar_configuration"] == 2 and len(shape) == 3
-            if math.prod(shape[1:] if planar else shape[:2]) <= max_pixels:
-                values = file.read(page=0)
-                values = np.moveaxis(values, 0, -1) if planar else np.atleast_3d(values)
-                return flatten(from_deep(values, has_alpha=np.ravel(tags.get("ExtraSamples", 0))[0] in (1, 2)))
-    except MemoryError:
-        raise
-    except Exception as error:  # as in read_layers
-        raise InputError(f"{path}: a TIFF of a kind that is not read ({reason(error)}); save it as PNG") from error
-    raise bomb(path, max_pixels)
-
-
-def from_deep(values, has_alpha):
-    """A Pillow image of an array (n_H, n_W, n) of more than 8 bits: grey or RGB, then alpha, then hidden channels."""
-    is_float, count = values.dtype.kind == "f", 3 if values.shape[2] > 2 else 1
-    image = Image.fromarray(to_8_bits(values[..., :count].repeat(3 // count, 2), is_float))
-    if has_alpha and values.shape[2] > count:
-        image.putalpha(Image.fromarray(to_8_bits(values[..., count], is_float)))
-    return image
-
-
 def flatten(image):
     """(a Pillow image of any mode as 8-bit sRGB over white, its alpha channel or None if it is opaque)."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(to_8_bits(np.asarray(image), is_float=image.mode == "F")).convert("RGB"), None
+        image = deep.as_image(np.asarray(image)[..., np.newaxis], image.info.get("icc_profile"))
     alpha = None
     if image.has_transparency_data:
         alpha = image.convert("RGBA").getchannel("A")
@@ -109,19 +159,6 @@ def flatten(image):
     if alpha is None or alpha.getextrema()[0] == 255:
         return image, None
     return Image.composite(image, Image.new("RGB", image.size, "white"), alpha), alpha
-
-
-def to_8_bits(values, is_float):
-    """An array of more than 8 bits as uint8, scaled from its range to 0 to 255.
-
-    16-bit numbers range to 65535 and floats, by convention, from 0 to 1. Where values lie outside that range,
-    black is the least of them (or 0) and white the greatest.
-    """
-    values = np.nan_to_num(values.astype(float), posinf=0, neginf=0)
-    low, high = min(0, values.min()), 1 if is_float else 65535
-    if low < 0 or values.max() > high:
-        high = values.max()
-    return np.rint((values - low) * (255 / (high - low or 1))).astype("uint8")
 
 
 def to_srgb(image):

@@ -122,17 +122,14 @@ class Reader(NamedTuple):
     coming: collections.abc.Mapping
     given: collections.abc.Mapping
 
-    def layers(self, name):
-        """decode.read_layers of a picture."""
+    def read(self, name, finish=None):
+        """decode.read() of a picture."""
         if name in self.given:
-            return self.given[name][0], None
+            return decode.Decoded(self.given[name][0])
         path = find_image(name)
         if size := self.is_coming(path):
-            return Image.new("RGB", size, "white"), None
-        return decode.read_layers(path, self.max_pixels)
-
-    def image(self, name):
-        return self.layers(name)[0]
+            return decode.Decoded(Image.new("RGB", size, "white"))
+        return decode.read(path, self.max_pixels, finish)
 
     def digest(self, name):
         """The SHA-256 of a picture's file or files, "" for no name and for a picture to come."""
@@ -159,18 +156,22 @@ class Reader(NamedTuple):
 
 def read_originals(settings, reader):
     """The Originals of the settings. Raises InputError if something cannot be painted."""
-    content, alpha = reader.layers(settings.content_image_filename)
-    styles = [reader.image(name) for name in settings.style_image_filename]
-    content_mask = read_mask(reader, settings.content_mask, content)
-    mask_names = settings.style_mask or ("",) * len(styles)
-    style_masks = [read_mask(reader, name, style) for name, style in zip(mask_names, styles, strict=True)]
-    regions, style_regions, notices = masks.pair_regions(content_mask, style_masks, settings.content_mask, mask_names)
+    content, alpha, notices = reader.read(settings.content_image_filename)
+    styles = []
+    for name in settings.style_image_filename:
+        style, _, more = reader.read(name)
+        styles, notices = [*styles, style], notices + more
+    mask_names = settings.content_mask, *(settings.style_mask or ("",) * len(styles))
+    (content_mask, *style_masks), more = read_masks(reader, mask_names, (content, *styles))
+    notices += more
+    regions, style_regions, more = masks.pair_regions(content_mask, style_masks, mask_names)
+    notices += more
     long_side = settings.image_size or max(content.size)
     check_size(settings, content, long_side)
     content = as_picture(content, regions, long_side)
     sides = [max(1, round(long_side * scale)) for scale in settings.scale_of_styles]
     styles = list(map(as_picture, styles, style_regions, sides))
-    for name, style in zip(mask_names, styles, strict=True):
+    for name, style in zip(mask_names[1:], styles, strict=True):
         if lost := [value for value, share in style.regions.items() if not np.any(share)]:
             region = name if lost[0] == EVERYWHERE else f"{name}'s region of grey value {lost[0]}"
             raise InputError(
@@ -183,31 +184,40 @@ def read_originals(settings, reader):
         raise InputError(
             f"{settings.content_image_filename}: nothing of it is left to paint, by its mask or transparency"
         )
-    init = read_init(settings, reader, canvas, styles)
+    init, more = read_init(settings, reader, canvas, styles)
+    notices += more
     return Originals(content._replace(regions=regions).cropped(canvas.box), tuple(styles), init, canvas, notices)
 
 
-def read_mask(reader, name, picture):
-    """The mask of a picture as a Pillow image in grey; None for no name."""
-    if not name:
-        return None
-    mask = reader.image(name).convert("L")
-    stretch = mask.width * picture.height / (mask.height * picture.width)
-    if not 0.98 < stretch < 1.02:
-        sizes = " and ".join(f"{image.width} x {image.height}" for image in (mask, picture))
-        raise InputError(f"{name}: a mask must have the aspect ratio of its picture, but they are {sizes}")
-    return mask
+def read_masks(reader, names, pictures):
+    """([the mask of each picture, a Pillow image in grey, or None for no name], notices)."""
+    read, notices = [], ()
+    for name, picture in zip(names, pictures, strict=True):
+        if not name:
+            read.append(None)
+            continue
+        mask, alpha, more = reader.read(name, masks.drawn)
+        stretch = mask.width * picture.height / (mask.height * picture.width)
+        if not 0.98 < stretch < 1.02:
+            sizes = " and ".join(f"{image.width} x {image.height}" for image in (mask, picture))
+            raise InputError(f"{name}: a mask must have the aspect ratio of its picture, but they are {sizes}")
+        read.append((mask, alpha))
+        notices += more
+    as_regions = bool(names[0] and any(names[1:]))
+    found, more = masks.as_masks(read, names, as_regions)
+    return found, notices + more
 
 
 def read_init(settings, reader, canvas, styles):
-    """The picture to start from, (n_H, n_W, 3), cropped to the content's shape; None for the content and noise."""
+    """(the picture to start from, (n_H, n_W, 3), cropped to the content's shape, or None for the content; notices)."""
+    notices = ()
     if settings.init_image:
-        image = np.asarray(reader.image(settings.init_image))
+        image, _, notices = reader.read(settings.init_image)
     elif settings.init == "style":
         image = styles[0].image
     else:
-        return None
-    return crop(fill(image, canvas.size), canvas.box)
+        return None, ()
+    return crop(fill(np.asarray(image), canvas.size), canvas.box), notices
 
 
 def check_size(settings, content, long_side):
