@@ -93,21 +93,44 @@ def test_histogram_gives_the_contents_mean_and_covariance():
     np.testing.assert_allclose(np.cov(S.T), np.cov(C.T), rtol=2e-3)
 
 
-def test_a_content_is_recoloured_to_its_styles_mean_and_covariance_in_each_region():
+def test_a_content_gets_the_colours_that_its_styles_have_at_its_luminance_in_each_region():
     """The halves have a style of their own, the left one two; what no style has keeps its colours."""
     content, *styles = (recipe.picture(seed, 30, 40) // 3 + 80 for seed in (1, 2, 3, 4))
     left, right = (np.repeat([half], 30, 0).astype("float32") for half in ([1] * 18 + [0] * 22, [0] * 22 + [1] * 18))
     pictures = [Picture(np.float32(image), {name: 1}) for name, image in zip("AAB", styles, strict=True)]
     of_content = Picture(np.float32(content), {"A": left, "B": right})
     scene = scene_of(of_content, *pictures, recolor_content=True, style_weights=(3, 1, 1))
-    result = scene.content.image
+    result, Y = scene.content.image, nst.pictures.colours.luminance
     assert (result[:, 18:22] == content[:, 18:22]).all()
     means, covariances, _ = zip(*map(nst.pictures.colours.moments, styles), strict=True)
     of_left = (3 * means[0] + means[1]) / 4, (3 * covariances[0] + covariances[1]) / 4
-    for part, (mean, covariance) in (result[:, :18], of_left), (result[:, 22:], (means[2], covariances[2])):
-        seen_mean, seen_covariance, _ = nst.pictures.colours.moments(part)
-        np.testing.assert_allclose(seen_mean, mean, atol=0.5)
-        np.testing.assert_allclose(seen_covariance, covariance, atol=0.08 * covariance.max())
+    for part, (mean, covariance) in (np.s_[:, :18], of_left), (np.s_[:, 22:], (means[2], covariances[2])):
+        np.testing.assert_allclose(result[part].mean((0, 1)), mean, atol=0.5)
+        L = nst.pictures.colours.LUMINANCE
+        assert Y(result[part]).std() == pytest.approx(np.sqrt(L @ covariance @ L), rel=0.05)
+        assert np.corrcoef(Y(result[part]).ravel(), Y(content[part]).ravel())[0, 1] > 0.999
+        slope = np.cov(result[part].reshape(-1, 3).T, Y(result[part]).ravel())[:3, 3] / Y(result[part]).var()
+        np.testing.assert_allclose(slope, covariance @ L / (L @ covariance @ L), rtol=0.02, atol=0.02)
+
+
+def test_the_contrast_of_a_photograph_in_fog_is_raised_within_bounds():
+    fog = 128 + (recipe.picture(1, 30, 40).astype(float) - 128) / 40
+    style = recipe.picture(2, 30, 40)
+    result = scene_of(fog, style, recolor_content=True).content.image
+    gain = nst.pictures.colours.luminance(result).std() / nst.pictures.colours.luminance(fog).std()
+    assert 2 < gain < 1.001 * nst.pictures.colours.MOST_GAIN
+
+
+def test_a_style_of_one_colour_leaves_light_and_dark(paint_here, tmp_path, pixels):
+    content = recipe.content(height=48, width=64)
+    Image.fromarray(content).save(tmp_path / "c.png")
+    Image.new("RGB", (40, 40), (200, 40, 40)).save(tmp_path / "red.png")
+    flags = "--content_image_filename", tmp_path / "c.png", "--style_image_filename", tmp_path / "red.png"
+    assert paint_here("--preset", "quick", "--epochs", 8, "--image_size", 64, *flags)[0] == 0
+    result = pixels(tmp_path / "output" / "generated_image.jpg")
+    Y, Y_C = (nst.pictures.colours.luminance(image).ravel() for image in (result, content))
+    assert np.corrcoef(Y, Y_C)[0, 1] > 0.8 and Y.std() > 0.3 * Y_C.std()
+    assert (result[..., 0] > result[..., 1]).mean() > 0.95  # red everywhere
 
 
 def test_a_photograph_in_grey_is_recoloured_without_its_noise():

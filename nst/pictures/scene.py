@@ -87,9 +87,15 @@ def make_scene(originals, settings, of_content=None):
             content = content._replace(image=colours.TO_GREY(content.image))
     elif settings.recolor_content:
         content = recolored(content, of_content, styles, settings.weight_of_styles)
+        # A style of one colour shows no strokes. The content in this colour is a style that leaves light and dark.
+        styles = tuple(content if is_even(style) else style for style in styles)
     start = content.image if init is None else init
     grey = all(map(colours.is_grey, (content.image, start, *(style.image for style in originals.styles))))
     return Scene(content, styles, start, grey=grey)
+
+
+def is_even(picture):
+    return all(map(colours.is_even, colours.moments_by_region(picture).values()))
 
 
 def matched(picture, of_content, match):
