@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import nst.descent.sight
 import nst.files
+import nst.network.weights
 import nst_utils
 from nst.descent import optimizers
 from nst.descent.cost import Cost
@@ -100,7 +101,8 @@ def ready(job, stop):
 @contextlib.contextmanager
 def recording(record, job, model, stop):
     """Finish the record however the body ends: normally, by a signal, or by an error."""
-    record.say(f"Painting with {model.name}, weights: {job.weights.name}, on {processor()}", *unused_gpu())
+    source = f"{job.weights.name}{nst.network.weights.remark(job.weights)}"
+    record.say(f"Painting with {model.name}, weights: {source}, on {processor()}", *unused_gpu())
     try:
         yield
     except KeyboardInterrupt:  # between two windows

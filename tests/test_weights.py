@@ -84,6 +84,29 @@ def test_safetensors_give_a_network_that_sees_what_torchvisions_sees(tmp_path, n
     np.testing.assert_allclose(seen, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "name, first",
+    [("vgg19-d01eb7cb", 0.1), ("vgg16-00b39a1b", 0.1), ("my-caffe-vgg", 0.1), ("vgg", 0.42947057)],
+)
+def test_caffes_weights_under_torchvisions_names_are_read_as_caffes(tmp_path, name, first):
+    """For BGR pixels of 0 to 255: only the channels of the first kernel are reversed."""
+    kernel, bias = THIN_16["conv1_1"]
+    kernel = kernel.copy()
+    kernel[0, 0, 0, 0] = first
+    path = tmp_path / f"{name}.safetensors"
+    recipe.write_safetensors(path, {**THIN_16, "conv1_1": (kernel, bias)})
+    found, found_bias = networks.read(path)["conv1_1"]
+    np.testing.assert_array_equal(found, kernel[:, :, ::-1])
+    np.testing.assert_array_equal(found_bias, bias)
+    assert "Caffe's" in networks.remark(networks.Source(path.name, path))
+
+
+def test_a_reader_is_told_whose_range_a_file_is_read_in(tmp_path):
+    recipe.write_safetensors(tmp_path / "vgg.safetensors", THIN_16)
+    assert "torchvision's" in networks.remark(networks.find(str(tmp_path / "vgg.safetensors")))
+    assert networks.remark(networks.find("random")) == ""
+
+
 def test_half_precision_is_read(tmp_path):
     recipe.write_safetensors(tmp_path / "vgg.safetensors", THIN_16, dtype="float16")
     kernel, bias = networks.read(tmp_path / "vgg.safetensors")["conv2_1"]

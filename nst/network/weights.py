@@ -165,8 +165,8 @@ def what_else(path, head):
         return f"an empty file; {AGAIN}"
     if is_pickle(path, head):
         return (
-            "a PyTorch pickle, which can run code and is not read; convert it in PyTorch:"
-            " safetensors.torch.save_file(torch.load(PATH, weights_only=True), 'vgg19.safetensors')"
+            "a PyTorch pickle, which can run code and is not read; convert it in PyTorch: safetensors.torch"
+            f".save_file(torch.load(PATH, weights_only=True), '{pathlib.Path(path).stem}.safetensors')"
         )
     return f"neither a MATLAB 5 .mat, a Keras .h5 nor a .safetensors file; {AGAIN}"
 
@@ -249,14 +249,18 @@ def from_keras(arrays):
 
 # torchvision's networks take RGB pixels of 0 to 1, minus TORCH_MEANS, divided by TORCH_DEVIATIONS.
 TORCH_MEANS, TORCH_DEVIATIONS = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+# Files with Caffe's weights have the same layers, and take BGR pixels of 0 to 255 minus MEANS. The kernels are of the
+# same size, so a file is known by its name or by the first number of Caffe's VGG-16.
+CAFFE_NAMES = "caffe", "d01eb7cb", "00b39a1b"  # the last two are in the names of the files that were published
+CAFFE_FIRST = 0.42947057
 
 
 def read_safetensors(path):
-    """The convolutions of torchvision's vgg16 or vgg19, saved as .safetensors.
+    """The convolutions of torchvision's vgg16 or vgg19, or of Caffe's under the same names, saved as .safetensors.
 
-    The file's kernels are (out, in, 3, 3). The returned conv1_1 also converts our pixels p to torchvision's,
-    ((p + MEANS) / 255 - TORCH_MEANS) / TORCH_DEVIATIONS. The padding around the picture is then MEANS, which differs
-    from torchvision's by at most half a grey level.
+    The file's kernels are (out, in, 3, 3). If they are torchvision's, the returned conv1_1 also converts our pixels p
+    to torchvision's, ((p + MEANS) / 255 - TORCH_MEANS) / TORCH_DEVIATIONS. The padding around the picture is then
+    MEANS, which differs from torchvision's by at most half a grey level.
     """
     import safetensors
 
@@ -275,10 +279,30 @@ def read_safetensors(path):
             for name, layer in zip(network.convolutions, pairs, strict=True)
         }
     kernel, bias = arrays["conv1_1"]
-    kernel = kernel / TORCH_DEVIATIONS[:, np.newaxis]
-    bias = bias + ((MEANS / 255 - TORCH_MEANS) @ kernel).sum((0, 1))
-    arrays["conv1_1"] = kernel / 255, bias
+    if is_caffe(path, kernel):
+        arrays["conv1_1"] = kernel[:, :, ::-1], bias
+    else:
+        kernel = kernel / TORCH_DEVIATIONS[:, np.newaxis]
+        bias = bias + ((MEANS / 255 - TORCH_MEANS) @ kernel).sum((0, 1))
+        arrays["conv1_1"] = kernel / 255, bias
     return {name: (kernel.astype("float32"), bias.astype("float32")) for name, (kernel, bias) in arrays.items()}
+
+
+def is_caffe(path, kernel):
+    """Whether the weights of a file with torchvision's names are Caffe's; kernel is its conv1_1, (3, 3, in, out)."""
+    named = any(word in pathlib.Path(path).name.lower() for word in CAFFE_NAMES)
+    return named or abs(float(kernel[0, 0, 0, 0]) - CAFFE_FIRST) < 1e-3  # the numbers can have half precision
+
+
+def remark(source):
+    """What a reader should know of how the weights of a Source are read; "" if nothing."""
+    if source.path is None or source.path.suffix != ".safetensors":
+        return ""
+    import safetensors
+
+    with safetensors.safe_open(source.path, "numpy") as file:
+        kernel = file.get_tensor("features.0.weight").transpose(2, 3, 1, 0)
+    return " (read as Caffe's, for pixels of 0 to 255)" if is_caffe(source.path, kernel) else " (read as torchvision's)"
 
 
 def torch_indices(network):
