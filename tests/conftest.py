@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import pathlib
 import shutil
 import subprocess
@@ -60,13 +61,46 @@ def command(inputs):
     return lambda *flags: [str(word) for word in (sys.executable, ROOT / "nst_main.py", *given, *flags)]
 
 
+def digests(argv):
+    """{path: digest} of every file that a command line names, by a path or in images/, or in a table that it names.
+
+    The output folder is left out: a run replaces what it painted before.
+    """
+    words = list(map(str, argv))
+    for word in argv:
+        if str(word).endswith(".csv") and pathlib.Path(word).is_file():
+            table = pathlib.Path(word).read_bytes().decode("utf-8", "replace")
+            words += [cell for row in csv.reader(table.splitlines()) for cells in row for cell in cells.split(";")]
+    places = [place / word for word in words for place in (pathlib.Path(), ROOT / "images") if len(word) < 200]
+    there = {path.resolve() for path in places if path.is_file() and "output" not in path.parts}
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in there}
+
+
+@pytest.fixture(autouse=True)
+def inputs_are_never_changed(monkeypatch):
+    """Every command line that a test runs leaves the bytes of its inputs as they were."""
+    main = nst_main.main
+
+    def checked(argv):
+        before = digests(argv)
+        try:
+            return main(argv)
+        finally:
+            assert digests(argv).items() >= before.items()
+
+    monkeypatch.setattr(nst_main, "main", checked)
+
+
 @pytest.fixture
 def paint(command, tmp_path):
     """paint(*flags): run that command to its end in tmp_path, as a user does."""
 
     def run(*flags, **options):
         options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300, **options}
-        return subprocess.run(command(*flags), **options)
+        before = digests(flags)
+        result = subprocess.run(command(*flags), **options)
+        assert digests(flags).items() >= before.items()
+        return result
 
     return run
 

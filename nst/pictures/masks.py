@@ -78,10 +78,7 @@ def opaque(image, alpha):
 
 def is_coloured(image):
     """Whether areas of the image have a colour; JPEG and scanners colour single pixels."""
-    if image.mode == "L":
-        return False
-    values = np.asarray(image, int)
-    return (np.ptp(values, 2) > NEAR).mean() >= AREA
+    return image.mode == "RGB" and any(max(colour) - min(colour) > NEAR for colour in colours_of(image))
 
 
 def by_colour(images, names, as_regions):
