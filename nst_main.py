@@ -22,7 +22,7 @@ INSTALL = "activate the environment, or pip install -r requirements.txt (README,
 
 try:
     import nst.batches.jobs
-    from nst.errors import InputError, RunError, WriteError, reason
+    from nst.errors import InputError, PrintError, RunError, WriteError, reason, with_path
     from nst.films.job import prepare
     from nst.flags import parse_settings
 except ModuleNotFoundError as missing:
@@ -36,8 +36,13 @@ def quiet_stderr():
     TensorFlow's C++ code logs its start there before any setting of the log level takes effect.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with contextlib.ExitStack() as files:
+        try:
+            held = files.enter_context(tempfile.TemporaryFile())
+        except OSError as error:
+            told = f"a temporary file cannot be made ({reason(error)}); set TMPDIR to another folder"
+            raise RunError(told) from error
+        kept = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:
             yield
@@ -119,13 +124,36 @@ class Stop:
                     os._exit(128 + signum[0])
 
 
+class Output:
+    """A stream that raises PrintError if it cannot be written, which tells its failures from those of files."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        return self.attempt(self.stream.write, text)
+
+    def flush(self):
+        self.attempt(self.stream.flush)
+
+    def attempt(self, action, *words):
+        try:
+            return action(*words)
+        except OSError as error:
+            raise PrintError(*error.args) from error
+
+
 # --- The command ----------------------------------------------------------------------------------
 
 
 def main(argv=None):
     """Run the command line and return the exit status."""
     status, told = 0, []
-    with Stop() as stop:
+    out, err = (stream and Output(stream) for stream in (sys.stdout, sys.stderr))
+    with Stop() as stop, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             settings = parse_settings(argv)
             if settings.is_batch:
@@ -144,9 +172,11 @@ def main(argv=None):
             status, told = 2, [f"error: {line}" for line in str(error).splitlines()]
         except (RunError, WriteError) as error:
             status, told = 1, [f"error: {error}"]
-        except OSError as error:  # of the standard output; errors of files are caught above
+        except PrintError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
             status, told = 1, [f"error: the output cannot be written ({reason(error)}); --resume continues"]
+        except OSError as error:  # one that nobody foresaw
+            status, told = 1, [f"error: {with_path(error)}"]
         except KeyboardInterrupt as interrupt:
             why = interrupt.args[0] if interrupt.args else "before the first iteration; nothing was written"
             status, told = 128 + stop.signum, [f"stopped {why}"]

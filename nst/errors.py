@@ -13,7 +13,16 @@ class WriteError(OSError):
     """A file could not be written. The file that stood in its place is still there."""
 
 
+class PrintError(OSError):
+    """The standard output or the standard error could not be written."""
+
+
 def reason(error):
     """The text of an exception in one line, without the path and number that an OSError repeats."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0]
+
+
+def with_path(error):
+    """The text of an OSError in one line: the file, if there is one, and what the system said."""
+    return f"{error.filename}: {reason(error)}" if error.filename else reason(error)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import stat
 import time
 import zipfile
 
@@ -16,6 +17,8 @@ from nst.errors import InputError, WriteError, reason
 
 # On Windows a file cannot be replaced or removed while another program, such as a viewer or a scanner, has it open.
 PATIENCE_SECONDS = 2 if os.name == "nt" else 0
+# What a file system without locks answers; some network drives do.
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -24,8 +27,17 @@ PATIENCE_SECONDS = 2 if os.name == "nt" else 0
 def locate(name, folder):
     """The path of a file: a bare name is looked for in the folder first, then taken as a path."""
     kept = folder / name
-    is_kept = pathlib.Path(name).name == name and os.path.isfile(kept)  # noqa: PTH113 (Path's own can raise)
-    return kept if is_kept else pathlib.Path(name)
+    return kept if pathlib.Path(name).name == name and is_file(kept) else pathlib.Path(name)
+
+
+def is_file(path):
+    """Whether a file is at the path. Raises InputError if the system does not let us look."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (the path can be one that no file has)
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from error
+    except (OSError, ValueError):
+        return False
 
 
 def sha256(path):
@@ -89,8 +101,10 @@ def locked(folder, name):
     except filelock.Timeout as error:
         raise InputError(f"{folder}: another run is writing there; wait for it, or name another folder") from error
     except OSError as error:
-        if error.errno == errno.ENOSYS:
-            told = f"{folder}: its file system has no locks, which keep two runs apart; name another folder"
+        if error.errno in NO_LOCKS:
+            told = (
+                f"{folder}: its file system has no locks ({reason(error)}); they keep two runs apart, so name another"
+            )
         else:
             told = f"{folder}: not a folder that can be written in ({reason(error)})"
         raise InputError(told) from error

@@ -1,6 +1,7 @@
 """Many pictures in one command: rows, faults, failures, kills, shards."""
 
 import csv
+import errno
 import json
 import pathlib
 import shutil
@@ -140,20 +141,28 @@ def test_two_batches_do_not_write_one_report(batch, tmp_path):
         assert batch(FOUR) == (2, "", told, None)
 
 
-def test_an_unforeseen_failure_of_a_job_does_not_end_the_batch(batch, monkeypatch):
+UNFORESEEN = {
+    "a fault": (ZeroDivisionError("by chance"), "ZeroDivisionError: by chance"),
+    "a file": (OSError(errno.EIO, "Input/output error", "a.png"), "OSError: a.png: Input/output error"),
+}
+
+
+@pytest.mark.parametrize("case", UNFORESEEN)
+def test_an_unforeseen_failure_of_a_job_does_not_end_the_batch(batch, monkeypatch, case):
+    error, told_of_it = UNFORESEEN[case]
     made = nst.run.make_scale
     failed = []
 
     def make_scale(*words):
         if not failed:
             failed.append(1)
-            raise ZeroDivisionError("by chance")
+            raise error
         return made(*words)
 
     monkeypatch.setattr(nst.run, "make_scale", make_scale)
     status, _, told, rows = batch(FOUR)
     assert (status, column(rows, "status")) == (1, ["failed", "done", "done", "done"])
-    assert told == "nst_main.py: error: line 2: ZeroDivisionError: by chance\n"
+    assert told == f"nst_main.py: error: line 2: {told_of_it}\n"
 
 
 def test_every_fault_is_told_with_its_line_before_any_work(batch, tmp_path):

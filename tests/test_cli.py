@@ -1,11 +1,13 @@
 """The program as a user runs it: its files, its lines, its flags and its errors."""
 
 import csv
+import errno
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from PIL import Image
@@ -111,6 +113,30 @@ def test_a_tensorflow_that_does_not_start_is_told_with_its_reason(paint, tmp_pat
     run = paint(env={**os.environ, "PYTHONPATH": str(tmp_path)})
     told = "TensorFlow does not start (DLL load failed); see https://www.tensorflow.org/install/errors"
     assert (run.returncode, run.stdout, run.stderr) == (1, "", f"nst_main.py: error: {told}\n")
+
+
+UNFORESEEN = {
+    "a file": (nst_main, "prepare", OSError(errno.EIO, "Input/output error", "a.png"), "a.png: Input/output error"),
+    "no file": (nst_main, "prepare", OSError("cannot open resource"), "cannot open resource"),
+    "no TMPDIR": (
+        tempfile,
+        "TemporaryFile",
+        FileNotFoundError(errno.ENOENT, "No usable temporary directory found"),
+        "a temporary file cannot be made (No usable temporary directory found); set TMPDIR to another folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFORESEEN)
+def test_what_the_system_refuses_is_told_by_its_name(paint_here, monkeypatch, case):
+    """Only what the standard output refuses is told as that."""
+    where, name, error, told = UNFORESEEN[case]
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(where, name, refuse)
+    assert paint_here() == (1, "", f"nst_main.py: error: {told}\n")
 
 
 MISTAKES = {

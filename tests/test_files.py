@@ -16,6 +16,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 import nst.files
+import nst.network.weights
 import nst.pictures.decode
 import nst.pictures.encode
 import recipe
@@ -329,13 +330,18 @@ def nobody():
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
-def test_files_and_folders_without_permission_are_told(tmp_path, request):
+def test_files_and_folders_without_permission_are_told(tmp_path, request, monkeypatch):
     RGB.save(tmp_path / "secret.png")
     (tmp_path / "secret.png").chmod(0)
+    (tmp_path / "pretrained-model").mkdir(mode=0)
     tmp_path.chmod(0o500)
+    monkeypatch.setattr(nst.network.weights, "FOLDER", tmp_path / "pretrained-model")
     request.getfixturevalue("nobody")
     with pytest.raises(InputError, match=r"secret\.png: cannot be read \(Permission denied\)"):
         nst.pictures.decode.read_image(tmp_path / "secret.png")
+    for name in "", "thin.mat":
+        with pytest.raises(InputError, match=r"pretrained-model/.*\.mat: cannot be read \(Permission denied\)"):
+            nst.network.weights.find(name)
     told = r"out: not a folder that can be written in \(Permission denied\)"
     with pytest.raises(InputError, match=told), nst.files.claimed(tmp_path / "out"):
         pass
@@ -406,12 +412,14 @@ def test_a_file_that_another_program_has_open_is_waited_for(tmp_path, monkeypatc
     assert not refusals and (tmp_path / "costs.csv").read_text() == "new"
 
 
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, code):
     def acquire(*_, **__):
-        raise OSError(errno.ENOSYS, "Function not implemented")
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
-    with pytest.raises(InputError, match="its file system has no locks"), nst.files.claimed(tmp_path):
+    told = rf"its file system has no locks \({os.strerror(code)}\)"
+    with pytest.raises(InputError, match=told), nst.files.claimed(tmp_path):
         pass
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import nst.files
 from nst.batches.report import Report
-from nst.errors import InputError, RunError, WriteError, reason
+from nst.errors import InputError, PrintError, RunError, WriteError, reason, with_path
 from nst.films.job import prepare
 from nst.flags import cell_words, join_values, parse_settings
 from nst.settings import FIELDS, PICTURES, Settings
@@ -85,15 +85,21 @@ def paint_row(row, title, paint, report, stop):
         if begun:
             report.add(row, "stopped", seconds=time.monotonic() - started)
         raise KeyboardInterrupt(*(interrupt.args or ["before a job's first iteration; --resume continues"])) from None
+    except PrintError:
+        raise
     except Exception as error:
-        if isinstance(error, OSError) and not isinstance(error, WriteError):
-            raise  # standard output cannot be written, so the batch ends
-        known = isinstance(error, InputError | RunError | WriteError)
-        message = str(error) if known else f"{type(error).__name__}: {reason(error)}"
+        message = message_of(error)
         print(f"nst_main.py: error: {row.where}: {message}", file=sys.stderr)
         report.add(row, "failed", seconds=time.monotonic() - started, message=message)
     else:
         report.add(row, "done", costs, time.monotonic() - started)
+
+
+def message_of(error):
+    """The text of an exception for the report: one line."""
+    if isinstance(error, InputError | RunError | WriteError):
+        return str(error)
+    return f"{type(error).__name__}: {with_path(error) if isinstance(error, OSError) else reason(error)}"
 
 
 # --- The rows -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import sys
 import nst.batches.page
 import nst.batches.sheet
 import nst.files
-from nst.errors import WriteError
+from nst.errors import WriteError, with_path
 from nst.settings import COSTS, PICTURES
 
 PICTURED = {"content_image_filename": "content", "style_image_filename": "style"}  # settings shown as pictures
@@ -69,7 +69,7 @@ class Report:
 
     @contextlib.contextmanager
     def failure_told(self, what):
-        """Print a WriteError of the body instead of raising it, so that the jobs continue.
+        """Print an OSError of the body instead of raising it, so that the jobs continue.
 
         what is the part of the report that the body writes. If that fails, self.unwritten has it.
         """
@@ -77,8 +77,9 @@ class Report:
         try:
             yield
             self.unwritten.discard(what)
-        except WriteError as error:
-            print(f"nst_main.py: error: {error}", file=sys.stderr)
+        except OSError as error:
+            told = error if isinstance(error, WriteError) else f"{self.table}: {what}: {with_path(error)}"
+            print(f"nst_main.py: error: {told}", file=sys.stderr)
 
     def write_table(self):
         """Write the table of the jobs that have ended. Raises WriteError."""

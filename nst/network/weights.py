@@ -84,7 +84,7 @@ def find(name=""):
     "random". Raises InputError if the file cannot be read, or if the package is missing or has other weights.
     """
     if not name:
-        published = [published for published in PUBLISHED if (FOLDER / published).is_file()]
+        published = [published for published in PUBLISHED if nst.files.is_file(FOLDER / published)]
         name = published[0] if published else "hed" if installed() else "random"
     if name == "hed":
         return find_hed()
