@@ -55,6 +55,21 @@ def quiet_stderr():
             os.close(kept)
 
 
+@contextlib.contextmanager
+def environment(**changes):
+    """Change variables of the environment while the body runs."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def start():
     """Start TensorFlow without its messages, and return paint(job, stop). Raises RunError if it does not start."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -66,7 +81,8 @@ def start():
     # TensorFlow warns when graphs are traced for many sizes, which a batch does on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        with quiet_stderr():
+        # A keras.json of the user's can ask for other numbers or axes, or for some that Keras does not start with.
+        with quiet_stderr(), environment(KERAS_HOME=os.devnull):
             importlib.import_module("nst.run")
     except ModuleNotFoundError as error:
         raise RunError(f"{error}; {INSTALL}") from error

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import os
 import re
 import shutil
@@ -113,6 +114,16 @@ def test_a_tensorflow_that_does_not_start_is_told_with_its_reason(paint, tmp_pat
     run = paint(env={**os.environ, "PYTHONPATH": str(tmp_path)})
     told = "TensorFlow does not start (DLL load failed); see https://www.tensorflow.org/install/errors"
     assert (run.returncode, run.stdout, run.stderr) == (1, "", f"nst_main.py: error: {told}\n")
+
+
+@pytest.mark.parametrize("axes, floats", [("channels_first", "float16"), ("channels_last", "bfloat16")])
+def test_a_keras_json_of_the_users_changes_nothing(paint, tmp_path, axes, floats):
+    """Keras does not even start with bfloat16 there."""
+    text = json.dumps({"floatx": floats, "epsilon": 1e-7, "backend": "torch", "image_data_format": axes})
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / "keras.json").write_text(text)
+    run = paint("--epochs", 1, env={**os.environ, "KERAS_HOME": str(tmp_path / "keras")})
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 UNFORESEEN = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import inspect
 
 import keras
 import numpy as np
@@ -117,35 +118,26 @@ def test_half_precision_is_read(tmp_path):
 # --- Words ----------------------------------------------------------------------------------------------------------
 
 
-def test_imagenet_comes_from_keras_turned_to_rgb(monkeypatch):
-    class Layer:
-        def __init__(self, name, arrays):
-            self.name, self.get_weights = name, lambda: arrays
+def test_imagenet_is_the_file_of_keras(tmp_path, monkeypatch):
+    """Its name, address and MD5 are those that Keras has; it is kept where Keras keeps it."""
+    source = inspect.getsource(inspect.getmodule(keras.applications.VGG19)).replace('"\n    "', "")
+    recipe.write_keras_h5(tmp_path / "vgg19.h5", THIN_19)
 
-    class Network:
-        layers = (
-            Layer("input", []),
-            *(
-                Layer(
-                    name.replace("conv", "block").replace("_", "_conv"), [k[:, :, ::-1] if name == "conv1_1" else k, b]
-                )
-                for name, (k, b) in THIN_19.items()
-            ),
-        )
+    def download(name, address, file_hash, cache_dir, cache_subdir):
+        assert all(text in source for text in (name, address, file_hash, f'"{cache_subdir}"'))
+        assert cache_dir == str(tmp_path)
+        return tmp_path / "vgg19.h5"
 
-    def downloader(include_top, weights):
-        assert not include_top and weights == "imagenet"
-        return Network
-
-    monkeypatch.setattr(keras.applications, "VGG19", downloader)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.utils, "get_file", download)
     same_weights(networks.load("imagenet"), "VGG-19")
 
 
 def test_a_failed_download_is_one_line(monkeypatch):
-    def downloader(**_):
+    def download(*_, **__):
         raise Exception("URL fetch failure on https://...: None -- no route\nand more")
 
-    monkeypatch.setattr(keras.applications, "VGG19", downloader)
+    monkeypatch.setattr(keras.utils, "get_file", download)
     with pytest.raises(
         InputError, match=r"^weights imagenet: the download failed \(URL fetch failure.*\); try"
     ) as told:

