@@ -5,6 +5,7 @@ nst.flags makes argparse of them. nst.job checks what needs a look at a file.
 
 import argparse
 import dataclasses
+import math
 import re
 
 from nst.pictures.decode import MOST_PIXELS
@@ -35,7 +36,9 @@ def layer(text):
     name, colon, weight = text.partition(":")
     if not re.fullmatch("conv([12]_[12]|[345]_[1-4])", name):
         raise argparse.ArgumentTypeError(f"{name!r} is no layer: VGG-19 has conv1_1 to conv5_4")
-    if colon and not all(re.fullmatch(r"\d+\.?\d*([eE][+-]?\d+)?|\.\d+", one) for one in weight.split(",")):
+    weights = weight.split(",") if colon else []
+    are_numbers = all(re.fullmatch(r"\d+\.?\d*([eE][+-]?\d+)?|\.\d+", one) for one in weights)
+    if not are_numbers or math.inf in map(float, weights):
         raise argparse.ArgumentTypeError(f"the weight in {text!r} must be a number, at least 0")
     return text
 

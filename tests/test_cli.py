@@ -250,6 +250,10 @@ MISTAKES = {
         ["--content_layers", "conv4_2:-1"],
         "argument --content_layers: the weight in 'conv4_2:-1' must be a number, at least 0",
     ),
+    "an endless weight": (
+        ["--style_layers", "conv1_1:1e999"],
+        "argument --style_layers: the weight in 'conv1_1:1e999' must be a number, at least 0",
+    ),
     "a layer twice": (
         ["--style_layers", "conv1_1", "conv1_1:2"],
         "argument --style_layers: conv1_1 is given twice; give it once, with its weight",

@@ -190,6 +190,8 @@ PICTURES = {
         2,
     ),
     "raw with its picture.dng": (lambda path: path.write_bytes(camera_raw(as_picture=True)), BASE, 0),
+    "big.tif": (lambda path: tifffile.imwrite(path, FLOATS, photometric="rgb", bigtiff=True), BASE, 1),
+    "big >.tif": (lambda path: tifffile.imwrite(path, FLOATS, photometric="rgb", bigtiff=True, byteorder=">"), BASE, 1),
     "1 bit.png": (RGB.convert("1").save, grey(np.asarray(RGB.convert("1")) * 255), 0),
     "profile.png": (lambda path: RGB.save(path, icc_profile=profile()), SWAPPED, 2),
     "profile.jpg": (lambda path: RGB.save(path, quality=100, subsampling=0, icc_profile=profile()), SWAPPED, 12),

@@ -119,6 +119,12 @@ def test_what_ffmpeg_reads_as_well_is_no_film(paint_here, tmp_path):
     assert status == 2 and "large.png: over 2,000 pixels, the most that is read" in error
 
 
+def test_a_stream_of_pillows_mpeg_format_is_a_film(films, tmp_path):
+    words = ["-loglevel", "error", "-i", films / "pan.mp4", "-r", "25", "-f", "mpeg2video", tmp_path / "pan.m2v"]
+    subprocess.run([EXE, *words], check=True)
+    assert video.find_film(tmp_path / "pan.m2v", "", 10**6).size == (WIDTH, HEIGHT)
+
+
 def test_each_picture_of_a_webp_tells_how_long_it_stays(tmp_path):
     images = [frame(i) for i in range(4)]
     images[0].save(tmp_path / "pan.webp", save_all=True, append_images=images[1:], duration=40)

@@ -7,7 +7,7 @@ import imageio.v3 as imageio
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-TIFF = b"II*\0", b"MM\0*"  # how a TIFF begins
+TIFF = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"  # how a TIFF begins; the latter two are those of a BigTIFF
 
 
 def read_tiff(path):

@@ -113,10 +113,10 @@ def parse_frames(text):
 
 
 def is_picture(path):
-    """Whether Pillow knows the format; the size is checked when the picture is read."""
+    """Whether Pillow reads the format; the size is checked when the picture is read."""
     try:
-        with decode.bounded(None), Image.open(path):
-            return True
+        with decode.bounded(None), Image.open(path) as image:
+            return image.format != "MPEG"  # which Pillow knows and cannot decode
     except (OSError, ValueError):
         return False
 
