@@ -7,13 +7,14 @@ import argparse
 import codecs
 import json
 import math
+import os
 import pathlib
 import sys
 import typing
 
 from nst.errors import InputError, reason
 from nst.pictures.encode import read_comment
-from nst.settings import FIELDS, HEADINGS, PRESET_FLAGS, PRESETS, RECIPE, RECIPE_FILE, Settings
+from nst.settings import FIELDS, HEADINGS, PATHS, PRESET_FLAGS, PRESETS, RECIPE, RECIPE_FILE, Settings
 
 BETWEEN_VALUES = "\0"  # a character that no word of a command line can hold
 
@@ -63,6 +64,11 @@ def boolean(text):
     return text.lower() == "true"
 
 
+def path(text):
+    """A path with ~ as the home folder, which a shell does not expand in --flag=~/folder or in a table."""
+    return os.path.expanduser(text)  # noqa: PTH111 (Path would change the rest of it)
+
+
 def tuple_of(parse, keep_empty):
     """A function that turns joined words into a tuple. Empty words are dropped, or kept if there are others."""
     return lambda text: tuple(parse(word) for word in text.split(BETWEEN_VALUES) if word or (keep_empty and text))
@@ -88,7 +94,8 @@ def parse_settings(argv=None, more=()):
             group.add_argument(flag, type=boolean, nargs="?", const=True, default=False, help=help, metavar="BOOL")
             continue
         type, takes_several = value_type(field)
-        parse = field.metadata["parse"] or (str if type is str else number(type, field.metadata["bounds"]))
+        of_text = path if field.name in PATHS else str
+        parse = field.metadata["parse"] or (of_text if type is str else number(type, field.metadata["bounds"]))
         choices = field.metadata["choices"]
         word = "{" + ",".join(choices) + "}" if choices else type.__name__.upper()
         default = " ".join(map(str, field.default)) if takes_several else field.default

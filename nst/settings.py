@@ -361,6 +361,7 @@ def weigh(layers, default, k):
 FIELDS = {f"--{field.name}": field for field in dataclasses.fields(Settings)}
 PICTURES = ("content_image_filename", "style_image_filename", "init_image", "content_mask", "style_mask")
 FILES = (*PICTURES, "weights")  # the settings that name files
+PATHS = (*FILES, "output_dir", "tensorboard", "settings", "batch")  # the settings that can have a ~ for the home folder
 # RECIPE are the settings that paint a picture again; CHANGEABLE are those of them that --resume lets change.
 CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi", "max_pixels"}
 # Headings of -h: each stands before the flag that it names.

@@ -156,7 +156,7 @@ def see(monkeypatch):
 
 @pytest.fixture
 def batch(inputs, tmp_path, monkeypatch, capsys):
-    """batch(text, *flags): run jobs.csv of that text in tmp_path, or no file for None.
+    """batch(text, *flags): run jobs.csv of that text (or bytes) in tmp_path, or no file for None.
 
     It gives (exit status, output, errors, rows of batch.csv).
     """
@@ -167,7 +167,7 @@ def batch(inputs, tmp_path, monkeypatch, capsys):
 
     def run(text, *flags):
         if text is not None:
-            (tmp_path / "jobs.csv").write_text(text, "utf-8")
+            (tmp_path / "jobs.csv").write_bytes(text.encode() if isinstance(text, str) else text)
         status = nst_main.main([*map(str, BATCH[2:] if text is None else BATCH), *map(str, flags)])
         return status, *capsys.readouterr(), report(tmp_path / "output" / "batch.csv")
 

@@ -20,6 +20,7 @@ import nst.settings
 import nst_main
 import nst_utils
 from conftest import BATCH, ROOT, report
+from nst.batches.rows import read_cells
 from nst.errors import WriteError
 
 
@@ -95,10 +96,10 @@ def test_many_sizes_are_no_reason_to_complain(batch, caplog):
 def test_a_job_that_fails_is_told_and_the_next_one_runs(batch, tmp_path):
     (tmp_path / "wrong.mat").write_text("no weights")
     text = """weights,learning_rate,output_dir
-,,
+thin.mat,,
 wrong.mat,,output/wrong
 ,1e38,output/diverges
-,,
+thin.mat,,
 ,,output/last
 """
     status, printed, told, rows = batch(text, "--noise_ratio", 0)
@@ -199,12 +200,63 @@ Style.png,6,,
         ("beta\n", "jobs.csv: no jobs; it needs a header of flags and a row for each job"),
         ("", "jobs.csv: no jobs"),
         ('beta\n"1\n', "jobs.csv: cannot be read (unexpected end of data)"),
+        (b"PK\3\4 a workbook", "jobs.csv: not a table as text; save it as CSV UTF-8 from the spreadsheet\n"),
+        ("beta\n1\n".encode("utf-16-le"), "jobs.csv: not a table as text; save it as CSV UTF-8 from the spreadsheet\n"),
     ],
 )
 def test_a_file_that_is_no_batch_is_told(batch, text, told):
     status, printed, error, _ = batch(text)
     assert (status, printed, error.count("\n")) == (2, "", 1)
     assert error.startswith(f"nst_main.py: error: argument --batch: {told}")
+
+
+HEADER = ";beta;content_image_filename;style_image_filename;;\r\n"
+EXCEL = HEADER[1:] + ';;;;\r\n0,5;Föhn.png;"style.png;other.png";;\r\n;;;;\r\n'
+COMMAS = HEADER.replace(";", ",") + ", ,,\n,0.5,Föhn.png,style.png;other.png,,\n,,,\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        EXCEL.encode("utf-8-sig"),
+        EXCEL.encode("cp1252"),
+        EXCEL.replace(";", "\t").replace("style.png\t", "style.png;").encode("utf-16"),
+        COMMAS.encode(),
+    ],
+    ids=["utf-8", "cp1252", "utf-16", "commas"],
+)
+def test_a_table_is_read_as_spreadsheets_save_it(tmp_path, content):
+    """With semicolons or tabs between the cells, in three encodings, with empty rows and columns."""
+    (tmp_path / "jobs.csv").write_bytes(content)
+    ((line, cells),) = read_cells(tmp_path / "jobs.csv")
+    told = {"content_image_filename": "Föhn.png", "beta": "0.5", "style_image_filename": "style.png;other.png"}
+    assert (line, cells) == (3, told)
+
+
+def test_a_row_without_a_value_is_no_job(batch):
+    assert column(batch("beta,epochs\n,\n80,1\n,\n", "--report")[3], "line") == []
+    assert column(batch("beta,epochs\n,\n80,1\n,\n")[3], "line") == ["3"]
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_shortened(batch, tmp_path):
+    names = [f"{letter * 200}.png" for letter in "ab"]
+    for name in names:
+        shutil.copy(tmp_path / "style.png", tmp_path / name)
+    flags = ("--style_image_filename", *names, "--epochs", 1)
+    variants = ("--vary", "style_image_filename", ";".join(names), ";".join(reversed(names)))
+    for text in f"content_image_filename\n{names[0]}\n", None:
+        status, _, _, rows = batch(text, *flags, *(variants if text is None else ()))
+        folders = [pathlib.Path(row["output_dir"]).name for row in rows]
+        assert status == 0 and {len(name) for name in folders} == {255} and len(set(folders)) == len(rows)
+    assert column(batch(None, *flags, *variants, "--resume")[3], "status") == ["skipped", "skipped"]
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    words = nst.flags.cell_words("output_dir", "~/painted")
+    settings = nst.flags.parse_settings(["--style_image_filename=~/a.png", "--content_image_filename", "a~.png"], words)
+    assert settings.output_dir == "/home/me/painted" and settings.style_image_filename == ("/home/me/a.png",)
+    assert settings.content_image_filename == "a~.png"
 
 
 def test_resume_skips_what_is_done(batch, tmp_path):
