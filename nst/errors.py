@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Something that the user gave cannot be used."""
 
 
+class PictureError(InputError):
+    """A picture that is there cannot be painted."""
+
+
 class RunError(Exception):
     """A run started well and failed later."""
 

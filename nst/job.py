@@ -24,7 +24,7 @@ import nst.pictures.video
 from nst.errors import InputError, RunError
 from nst.flags import find_recipe, read_recipe
 from nst.network import weights
-from nst.pictures.originals import Originals, Reader, read_originals
+from nst.pictures.originals import Originals, Reader, check_headers, read_originals
 from nst.settings import CHANGEABLE, COARSEST_SIDE, FIELDS, FILES, OF_FILMS, PICTURES, RECIPE, RECIPE_FILE, Settings
 
 CHECKPOINT, CURVE, COSTS, FRAMES = "checkpoint.npz", "costs.png", "costs.csv", "frames"  # in the output folder
@@ -59,7 +59,7 @@ class Job:
 
     @property
     def result(self):
-        return self.output / f"generated_image.{self.settings.output_format}"
+        return result_path(self.settings)
 
     @property
     def animation(self):
@@ -133,6 +133,11 @@ class Job:
         return halving(epochs)
 
 
+def result_path(settings):
+    """The path of a picture's result."""
+    return pathlib.Path(settings.output_dir, f"generated_image.{settings.output_format}")
+
+
 def halving(epochs):
     """[(shrink, epochs)] of [epochs of each scale], coarse to fine, each scale half as large as the next."""
     return [(2 ** (len(epochs) - 1 - k), count) for k, count in enumerate(epochs)]
@@ -149,16 +154,36 @@ def spread(epochs, count):
 # --- Checking -------------------------------------------------------------------------------------
 
 
-def prepare(settings, coming=types.MappingProxyType({}), given=types.MappingProxyType({}), kind=Job, **more):
-    """The checked Job of the settings, or a job of another kind with more fields. For coming and given see Reader.
+def prepare(settings, given=types.MappingProxyType({}), kind=Job, **more):
+    """The checked Job of the settings, or a job of another kind with more fields. For given see Reader.
 
     Raises InputError for a user's mistake, except inside weights files, which are read later, and RunError
     if the memory is too small for the pictures.
     """
     try:
-        return check(settings, Reader(settings.max_pixels, coming, given), kind, more)
+        return check(settings, Reader(settings.max_pixels, given), kind, more)
     except MemoryError as error:
         raise RunError("out of memory; give smaller pictures, or lower --image_size and --style_scale") from error
+
+
+def outline(settings, reader, kind=Job, **more):
+    """(a Job without its pictures, the size (width, height) of its result), checked by the headers of its pictures.
+
+    Raises InputError as prepare does, and PictureError for a picture that cannot be painted. What only the pixels
+    tell is left to prepare.
+    """
+    size = check_headers(settings, reader)
+    source = weights.find(settings.weights)
+    check_tools(settings)
+    job = kind(settings, None, source, {}, None, (), None, **more)
+    check_inputs(job, reader)
+    if settings.settings or settings.resume:  # only then: it reads all files to their end
+        identity = identify(settings, reader, source)
+        if settings.settings:
+            check_files(settings, identity)
+        if settings.resume:
+            find_checkpoint(job.checkpoint_path, {name: identity[name] for name in kind.of_identity})
+    return job, size
 
 
 def check(settings, reader, kind, more):

@@ -33,6 +33,8 @@ def run(command, argv, stop, start):
         if command.report:
             report.gather()
         else:
+            for row in (row for row in report.rows if row.fault):
+                tell(row, row.fault, report)
             paint = start() if report.rows else None
         report.write()
         try:
@@ -49,9 +51,13 @@ def paint_row(row, title, paint, report, stop):
     settings, started, stop.patient, begun = row.settings, time.monotonic(), False, False
     if stop.signum:
         raise KeyboardInterrupt("between two jobs; --resume continues")
+    if row.fault:  # it was told before
+        return
     try:
         job = None if row.repeated else prepare(settings)
         if job is None or job.finished:
+            if not settings.quiet:
+                print(f"{title}: {'finished already' if job else 'the same as an earlier one'}", flush=True)
             report.add(row, "skipped", job and job.last_costs)
             return
         if not settings.quiet:
@@ -67,11 +73,15 @@ def paint_row(row, title, paint, report, stop):
     except PrintError:
         raise
     except Exception as error:
-        message = message_of(error)
-        print(f"nst_main.py: error: {row.where}: {message}", file=sys.stderr)
-        report.add(row, "failed", seconds=time.monotonic() - started, message=message)
+        tell(row, message_of(error), report, time.monotonic() - started)
     else:
         report.add(row, "done", costs, time.monotonic() - started)
+
+
+def tell(row, message, report, seconds=0):
+    """Report a job that failed."""
+    print(f"nst_main.py: error: {row.where}: {message}", file=sys.stderr, flush=True)
+    report.add(row, "failed", seconds=seconds, message=message)
 
 
 def message_of(error):

@@ -15,8 +15,11 @@ import pathlib
 import re
 from typing import NamedTuple
 
-from nst.errors import InputError, reason
-from nst.films.job import prepare
+import tqdm
+
+import nst.job
+from nst.errors import InputError, PictureError, reason
+from nst.films.job import outline
 from nst.flags import cell_words, join_values, parse_settings, value_type
 from nst.settings import FIELDS, PICTURES, Settings
 
@@ -33,12 +36,14 @@ class Row(NamedTuple):
     settings: Settings
     said: tuple  # names of the flags that its cells and its variant set
     repeated: bool  # whether an earlier row is the same job
+    fault: str = ""  # why its pictures cannot be painted
 
 
 def read_rows(command, argv):
-    """The checked Rows of command.batch and command.vary. Raises InputError with a line for each mistake.
+    """The Rows of command.batch and command.vary, checked by the headers of their pictures, unless command.report.
 
-    Without command.report it checks the inputs of each job too.
+    A picture that cannot be painted is the fault of its rows. Raises InputError, with a line for each mistake and each
+    fault, if there is any other mistake, or if no row can be painted.
     """
     cells_of = read_cells(command.batch) if command.batch else [(0, {})]
     count = len(cells_of) * math.prod(len(values) for _, *values in command.vary)
@@ -49,8 +54,11 @@ def read_rows(command, argv):
     variants = list(vary(command.vary))
     if both := variants[0][0].keys() & cells_of[0][1].keys():
         raise InputError(f"argument --vary: {min(both)} is a column of {command.batch} too; leave one of them out")
-    rows, faults, owners, coming = [], [], {}, {}
-    for number, ((line, cells), (changes, variant)) in enumerate(itertools.product(cells_of, variants), 1):
+    rows, told, owners, coming = [], [], {}, {}
+    # On a terminal, a bar shows how far the checks are if they take more than a second.
+    quiet = {"disable": command.quiet or None, "leave": False, "delay": 1}
+    asked = tqdm.tqdm([*itertools.product(cells_of, variants)], "Checking", unit=" jobs", **quiet)
+    for number, ((line, cells), (changes, variant)) in enumerate(asked, 1):
         where = " with ".join([f"line {line}"] * bool(line) + [variant] * bool(variant))
         try:
             settings = row_settings(command, argv, cells, changes, variant)
@@ -64,14 +72,27 @@ def read_rows(command, argv):
             if owner.settings != settings:
                 raise InputError(f"its folder {settings.output_dir} is used by {owner.where}; set another output_dir")
             if not row.repeated and not command.report:
-                job = prepare(settings, coming)
-                coming[os.path.realpath(job.result)] = job.originals.canvas.size[::-1]
+                row = row._replace(fault=look(settings, coming))
             rows.append(row)
-        except InputError as error:
-            faults.append(f"{command.batch or '--vary'} {where}: {error}")
-    if faults:
-        raise InputError("\n".join(faults))
+            error = row.fault
+        except InputError as mistake:
+            error = mistake
+        if error:
+            told.append(f"{command.batch or '--vary'} {where}: {error}")
+    if len(rows) < len(asked) or all(row.fault for row in rows):
+        raise InputError("\n".join(told))
     return rows
+
+
+def look(settings, coming):
+    """What is wrong with the pictures of a job, "" for nothing, by their headers. Its result is added to coming."""
+    try:
+        job, size = outline(settings, coming)
+    except PictureError as error:
+        coming[os.path.realpath(nst.job.result_path(settings))] = None
+        return str(error)
+    coming[os.path.realpath(job.result)] = size
+    return ""
 
 
 def read_cells(path):

@@ -8,7 +8,7 @@ import nst.job
 from nst.errors import InputError
 from nst.job import Job
 from nst.pictures import video
-from nst.pictures.originals import find_image
+from nst.pictures.originals import Reader, find_image
 from nst.settings import CHANGEABLE, RECIPE, Settings
 
 
@@ -27,19 +27,37 @@ class FilmJob(Job):
         return self.output / "generated_video.mp4"
 
 
-def prepare(settings, coming=types.MappingProxyType({})):
+def prepare(settings):
     """The checked FilmJob or Job of the settings, as nst.job.prepare makes it; with the same errors."""
+    if not (film := find_film(settings)):
+        return nst.job.prepare(settings)
+    _, first = next(film.images())
+    given = {settings.content_image_filename: (first, files_of(film))}
+    job = nst.job.prepare(settings, given, FilmJob, film=film)
+    return dataclasses.replace(job, notices=(*job.notices, *(f"nst_main.py: {line}" for line in video.left_out(film))))
+
+
+def outline(settings, coming=types.MappingProxyType({})):
+    """The outline of the FilmJob or Job of the settings, as nst.job.outline makes it. For coming see Reader."""
+    if not (film := find_film(settings)):
+        return nst.job.outline(settings, Reader(settings.max_pixels, coming=coming))
+    given = {settings.content_image_filename: (film, files_of(film))}
+    return nst.job.outline(settings, Reader(settings.max_pixels, given, coming), FilmJob, film=film)
+
+
+def find_film(settings):
+    """The film that the settings ask for, or None if their content is a picture. Raises InputError."""
     name = settings.content_image_filename
     film = name and video.find_film(find_image(name), settings.frames, settings.max_pixels)
-    if not film:
-        if settings.frames:
-            raise InputError(f"argument --frames: {name} is not a film")
-        return nst.job.prepare(settings, coming)
-    check_film(settings, film)
-    _, first = next(film.images())
-    files = video.pictures_in(film.path) if film.kind == "folder" else [film.path]
-    job = nst.job.prepare(settings, coming, given={name: (first, files)}, kind=FilmJob, film=film)
-    return dataclasses.replace(job, notices=(*job.notices, *(f"nst_main.py: {line}" for line in video.left_out(film))))
+    if film:
+        check_film(settings, film)
+    elif settings.frames:
+        raise InputError(f"argument --frames: {name} is not a film")
+    return film
+
+
+def files_of(film):
+    return video.pictures_in(film.path) if film.kind == "folder" else [film.path]
 
 
 def check_film(settings, film):

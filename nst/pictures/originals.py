@@ -4,14 +4,15 @@ import collections.abc
 import hashlib
 import os
 import pathlib
+import types
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 import nst.files
-from nst.errors import InputError
-from nst.pictures import colours, decode, encode, masks
+from nst.errors import InputError, PictureError
+from nst.pictures import colours, decode, encode, masks, video
 from nst.pictures.masks import EVERYWHERE
 from nst.pictures.resize import fill, resize, resize_share, size_with_long_side
 
@@ -114,22 +115,43 @@ def find_image(name):
 class Reader(NamedTuple):
     """Reads pictures by name.
 
-    coming is {real path: (width, height)} of pictures that earlier jobs of a batch will make; they are read as white.
-    given is {name: (Pillow image, [path, ...])} of pictures that have been read already, from these files.
+    given is {name: (Pillow image, [path, ...])} of pictures that have been read already, from these files. coming is
+    {real path: (width, height)} of pictures that earlier jobs of a batch will make, or {real path: None} of those that
+    they cannot make. Only their size is known.
     """
 
     max_pixels: int
-    coming: collections.abc.Mapping
-    given: collections.abc.Mapping
+    given: collections.abc.Mapping = types.MappingProxyType({})
+    coming: collections.abc.Mapping = types.MappingProxyType({})
 
     def read(self, name, finish=None):
         """decode.read() of a picture."""
         if name in self.given:
             return decode.Decoded(self.given[name][0])
+        return decode.read(find_image(name), self.max_pixels, finish)
+
+    def size(self, name):
+        """(width, height) of a picture as a viewer shows it, from its header where that tells.
+
+        Raises InputError if there is no such file, and PictureError if there is one that cannot be painted.
+        """
+        if name in self.given:
+            return self.given[name][0].size
         path = find_image(name)
-        if size := self.is_coming(path):
-            return decode.Decoded(Image.new("RGB", size, "white"))
-        return decode.read(path, self.max_pixels, finish)
+        if self.is_coming(path):
+            if size := self.coming[os.path.realpath(path)]:
+                return size
+            raise PictureError(f"{path}: not painted, because of a picture that cannot be read")
+        try:
+            width, height = video.upright_size(path)
+            if width * height <= self.max_pixels:
+                return width, height
+        except Exception:  # a decoder can raise anything, and may read the picture all the same
+            pass
+        try:
+            return self.read(name).image.size
+        except InputError as error:
+            raise PictureError(*error.args) if nst.files.is_file(path) else error from error
 
     def digest(self, name):
         """The SHA-256 of a picture's file or files, "" for no name and for a picture to come."""
@@ -151,7 +173,7 @@ class Reader(NamedTuple):
         return [find_image(names)] if names else []
 
     def is_coming(self, path):
-        return None if os.path.exists(path) else self.coming.get(os.path.realpath(path))  # noqa: PTH110
+        return not os.path.exists(path) and os.path.realpath(path) in self.coming  # noqa: PTH110
 
 
 def read_originals(settings, reader):
@@ -167,7 +189,7 @@ def read_originals(settings, reader):
     regions, style_regions, more = masks.pair_regions(content_mask, style_masks, mask_names)
     notices += more
     long_side = settings.image_size or max(content.size)
-    check_size(settings, content, long_side)
+    check_size(settings, content.size, long_side)
     content = as_picture(content, regions, long_side)
     sides = [max(1, round(long_side * scale)) for scale in settings.scale_of_styles]
     styles = list(map(as_picture, styles, style_regions, sides))
@@ -197,15 +219,39 @@ def read_masks(reader, names, pictures):
             read.append(None)
             continue
         mask, alpha, more = reader.read(name, masks.drawn)
-        stretch = mask.width * picture.height / (mask.height * picture.width)
-        if not 0.98 < stretch < 1.02:
-            sizes = " and ".join(f"{image.width} x {image.height}" for image in (mask, picture))
-            raise InputError(f"{name}: a mask must have the aspect ratio of its picture, but they are {sizes}")
+        check_shape(name, mask.size, picture.size)
         read.append((mask, alpha))
         notices += more
     as_regions = bool(names[0] and any(names[1:]))
     found, more = masks.as_masks(read, names, as_regions)
     return found, notices + more
+
+
+def check_headers(settings, reader):
+    """Check what the headers of a job's pictures tell, and return the size (width, height) of its result.
+
+    Raises PictureError for a picture that cannot be painted, and InputError for any other mistake.
+    """
+    content = reader.size(settings.content_image_filename)
+    styles = [reader.size(name) for name in settings.style_image_filename]
+    for name, picture in zip((settings.content_mask, *settings.style_mask), (content, *styles), strict=False):
+        if name:
+            check_shape(name, reader.size(name), picture)
+    if settings.init_image:
+        reader.size(settings.init_image)
+    long_side = settings.image_size or max(content)
+    check_size(settings, content, long_side)
+    return size_with_long_side(content, long_side)
+
+
+def check_shape(name, size, size_of_picture):
+    """Raises InputError if a mask does not have the aspect ratio of its picture; sizes are (width, height)."""
+    (width, height), (wide, high) = size, size_of_picture
+    if not 0.98 < width * high / (height * wide) < 1.02:
+        raise InputError(
+            f"{name}: a mask must have the aspect ratio of its picture, but they are {width} x {height} and"
+            f" {wide} x {high}"
+        )
 
 
 def read_init(settings, reader, canvas, styles):
@@ -220,9 +266,9 @@ def read_init(settings, reader, canvas, styles):
     return crop(fill(np.asarray(image), canvas.size), canvas.box), notices
 
 
-def check_size(settings, content, long_side):
+def check_size(settings, size_of_content, long_side):
     """Raises InputError if the result would be larger than its format allows."""
-    size = size_with_long_side(content.size, long_side)
+    size = size_with_long_side(size_of_content, long_side)
     longest = encode.LONGEST_SIDES.get(encode.format_of(f"a.{settings.output_format}"), encode.LONGEST_SIDE)
     if max(size) > longest:
         raise InputError(

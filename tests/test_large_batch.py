@@ -1,0 +1,101 @@
+"""Batches of very many jobs: what is read before the first one, and whom a bad picture stops."""
+
+import io
+
+import pytest
+from PIL import Image
+
+import nst.batches.rows
+import nst.run
+import nst_main
+from conftest import report
+from nst.pictures import decode
+
+# --- Checked by headers -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The names of the pictures whose pixels are read, in order."""
+    names, read_layers = [], decode.read_layers
+    monkeypatch.setattr(decode, "read_layers", lambda path, *more: names.append(path.name) or read_layers(path, *more))
+    return names
+
+
+def test_pictures_are_decoded_when_it_is_their_turn(batch, tmp_path, monkeypatch, decoded):
+    """Before the first job only headers are read, also for a picture that lies on its side and for a mask."""
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.open(tmp_path / "content.png").convert("RGB").save(tmp_path / "upright.jpg", exif=exif)
+    Image.new("L", (30, 40), 255).save(tmp_path / "mask.png")
+    seen, paint = [], nst.run.paint
+    monkeypatch.setattr(nst.run, "paint", lambda *words: seen.append({*decoded}) or paint(*words))
+    rows = "upright.jpg,mask.png\ncontent.png,\nother.png,\n"
+    assert batch("content_image_filename,content_mask\n" + rows, "--epochs", 1)[0] == 0
+    assert seen[0] == {"upright.jpg", "mask.png", "style.png"} and "other.png" not in seen[1]
+
+
+WRONG = {
+    "a mask of another shape": ("content_mask", "tall.png", "tall.png: a mask must have the aspect ratio of its pict"),
+    "too large for its format": ("image_size", "70000", "argument --image_size: a result of 70000 x 52500 is over"),
+    "its own input": ("content_image_filename", "output/a/0.png", "argument --content_image_filename: this run would"),
+    "no file": ("style_image_filename", "style.png;no.png", "no.png: cannot be read (No such file or directory)"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_headers_tell_is_told_before_any_work(batch, tmp_path, decoded, case):
+    name, cell, told = WRONG[case]
+    Image.new("L", (30, 40)).save(tmp_path / "tall.png")
+    (tmp_path / "output" / "a").mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(tmp_path / "output" / "a" / "0.png")
+    status, printed, error, rows = batch(f"output_dir,{name}\noutput/b,\noutput/a,{cell}\n")
+    assert (status, printed, rows, error.count("\n")) == (2, "", None, 1)
+    assert error.startswith(f"nst_main.py: error: jobs.csv line 3: {told}") and {*decoded} <= {"no.png"}
+
+
+# --- Bad pictures -------------------------------------------------------------------------------------------
+
+
+def cut(path):
+    """A PNG without its end."""
+    encoded = io.BytesIO()
+    Image.effect_noise((400, 300), 99).save(encoded, "PNG")
+    path.write_bytes(encoded.getvalue()[:9000])
+
+
+BAD = {
+    "no picture": (lambda path: path.write_text("words"), True),
+    "empty": (lambda path: path.write_bytes(b""), True),
+    "too many pixels": (lambda path: Image.new("1", (10_000, 10_000)).save(path), True),
+    "cut": (cut, False),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("way", ["batch", "vary"])
+def test_a_bad_picture_fails_its_own_rows(batch, tmp_path, monkeypatch, kind, way):
+    """What its header tells is told before TensorFlow starts, and everything else in its turn."""
+    make, by_header = BAD[kind]
+    make(tmp_path / "bad.png")
+    start, told = nst_main.start, []
+    monkeypatch.setattr(nst_main, "start", lambda: told.append(report(tmp_path / "output" / "batch.csv")) or start())
+    names = ("content.png", "bad.png", "other.png")
+    if way == "batch":
+        text = "content_image_filename,init_image\n" + "".join(f"{name},\n" for name in names)
+        text += "style.png,output/bad-style/generated_image.jpg\n"  # what is made of it is not there either
+        where, failed = "line 3", 2
+        status, _, error, rows = batch(text, "--epochs", 1)
+    else:
+        where, failed = "content_image_filename=bad", 1
+        status, _, error, rows = batch(None, "--vary", "content_image_filename", *names, "--epochs", 1)
+    assert [row["status"] for row in rows] == ["done", "failed", "done", "failed"][: 2 + failed]
+    assert status == 1 and error.count("\n") == failed
+    assert error.startswith(f"nst_main.py: error: {where}: bad.png: ") and "bad.png: " in rows[1]["message"]
+    assert len(told) == 1 and bool(told[0]) == by_header
+
+
+def test_where_no_picture_can_be_painted_nothing_begins(batch, tmp_path):
+    (tmp_path / "bad.png").write_text("words")
+    status, printed, error, rows = batch(None, "--content_image_filename", "bad.png", "--vary", "beta", 1, 2)
+    assert (status, printed, rows, error.count("\n")) == (2, "", None, 2) and not (tmp_path / "output").exists()
