@@ -1,15 +1,21 @@
 """Batches of very many jobs: what is read before the first one, and whom a bad picture stops."""
 
 import io
+import os
 
 import pytest
 from PIL import Image
 
-import nst.batches.rows
+import nst.batches.jobs
+import nst.batches.report
+import nst.files
 import nst.run
 import nst_main
 from conftest import report
+from nst.batches.report import Report
+from nst.batches.rows import Row
 from nst.pictures import decode
+from nst.settings import Settings
 
 # --- Checked by headers -------------------------------------------------------------------------------------
 
@@ -78,8 +84,9 @@ def test_a_bad_picture_fails_its_own_rows(batch, tmp_path, monkeypatch, kind, wa
     """What its header tells is told before TensorFlow starts, and everything else in its turn."""
     make, by_header = BAD[kind]
     make(tmp_path / "bad.png")
-    start, told = nst_main.start, []
-    monkeypatch.setattr(nst_main, "start", lambda: told.append(report(tmp_path / "output" / "batch.csv")) or start())
+    events, start, tell = [], nst_main.start, nst.batches.jobs.tell
+    monkeypatch.setattr(nst_main, "start", lambda: events.append("started") or start())
+    monkeypatch.setattr(nst.batches.jobs, "tell", lambda *words: events.append("told") or tell(*words))
     names = ("content.png", "bad.png", "other.png")
     if way == "batch":
         text = "content_image_filename,init_image\n" + "".join(f"{name},\n" for name in names)
@@ -92,10 +99,74 @@ def test_a_bad_picture_fails_its_own_rows(batch, tmp_path, monkeypatch, kind, wa
     assert [row["status"] for row in rows] == ["done", "failed", "done", "failed"][: 2 + failed]
     assert status == 1 and error.count("\n") == failed
     assert error.startswith(f"nst_main.py: error: {where}: bad.png: ") and "bad.png: " in rows[1]["message"]
-    assert len(told) == 1 and bool(told[0]) == by_header
+    assert events.index("told") == (0 if by_header else 1)
 
 
 def test_where_no_picture_can_be_painted_nothing_begins(batch, tmp_path):
     (tmp_path / "bad.png").write_text("words")
     status, printed, error, rows = batch(None, "--content_image_filename", "bad.png", "--vary", "beta", 1, 2)
     assert (status, printed, rows, error.count("\n")) == (2, "", None, 2) and not (tmp_path / "output").exists()
+
+
+# --- The page -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def report_of(tmp_path, monkeypatch):
+    """report_of(jobs, seconds): the bytes that the report of so many jobs writes for each, if each takes as long."""
+    written, clock = [], [0.0]
+    monkeypatch.setattr(nst.batches.report.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(nst.files, "write_text", lambda path, text: written.append(len(text)))
+    monkeypatch.setattr(nst.batches.page, "render", lambda *_: "".join(map(str, _[-1])))  # which takes less time
+    Image.new("RGB", (400, 300)).save(tmp_path / "style.png")
+
+    def write(jobs, seconds):
+        written.clear()
+        rows = []
+        for number in range(jobs):
+            folder = tmp_path / "output" / str(number)
+            style = str(tmp_path / "style.png")
+            settings = Settings(
+                content_image_filename=style, style_image_filename=(style,), seed=number, output_dir=str(folder)
+            )
+            rows.append(Row(number, "", settings, ("seed",), False))
+        made = Report(tmp_path / "output", "batch", rows, rows)
+        made.write()
+        for row in rows:
+            made.add(row, "running")
+            clock[0] += seconds
+            made.add(row, "done", {"total": 1.0}, seconds)
+        made.end(quiet=True)
+        return sum(written) / jobs
+
+    (tmp_path / "output").mkdir()
+    return write
+
+
+@pytest.mark.parametrize("seconds", [0.1, 2, 30])
+def test_what_the_report_writes_for_a_job_does_not_grow_with_their_number(report_of, seconds):
+    few, many = report_of(50, seconds), report_of(500, seconds)
+    assert many < 2 * few  # every job or every second one: it cannot be something in between
+
+
+def test_a_thumbnail_is_written_once(report_of, tmp_path):
+    report_of(3, 1)
+    (small,) = (tmp_path / "output" / "batch_files").iterdir()
+    small.write_bytes(b"as it was" + bytes(small.stat().st_size))
+    os.utime(small, ns=((tmp_path / "style.png").stat().st_mtime_ns,) * 2)
+    report_of(3, 1)
+    assert small.read_bytes().startswith(b"as it was")
+    Image.new("RGB", (300, 400)).save(tmp_path / "style.png")
+    report_of(3, 1)
+    assert Image.open(small).size == (180, 240)
+
+
+def test_a_stop_writes_the_page_too(batch, tmp_path, monkeypatch):
+    def stop(job, stop):
+        raise KeyboardInterrupt("here")
+
+    monkeypatch.setattr(nst.run, "paint", stop)
+    with pytest.raises(TypeError):  # no signal came, so there is no exit status
+        batch(None, "--vary", "beta", 1, 2)
+    assert 'data-status="stopped"' in (tmp_path / "output" / "batch.html").read_text("utf-8")
+    assert [row["status"] for row in report(tmp_path / "output" / "batch.csv")] == ["stopped"]

@@ -1,9 +1,7 @@
 """Many at a glance: variants, the page of a batch and its sheet, and the page in a browser."""
 
-import base64
 import functools
 import http.server
-import io
 import itertools
 import pathlib
 import random
@@ -20,6 +18,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 import nst.batches.page
+import nst.batches.report
 import nst.run
 from conftest import BATCH, ROOT
 from nst.batches import sheet as sheets
@@ -131,10 +130,14 @@ def target(link, folder):
     return (folder / urllib.parse.unquote(address.path)).resolve()
 
 
-def small_picture(image):
-    head, data = image["src"].split(",")
-    assert head == "data:image/jpeg;base64"
-    return Image.open(io.BytesIO(base64.b64decode(data)))
+def small_picture(image, folder):
+    path = target(image["src"], folder)
+    assert path.parent == folder / "batch_files" and path.stat().st_size < 40_000
+    return Image.open(path)
+
+
+def styles_of(row):
+    return row["style_image_filename"].split(";")
 
 
 THREE = """content_image_filename,style_image_filename,beta,output_dir,epochs
@@ -154,20 +157,23 @@ def test_the_page_shows_what_each_job_is_and_what_differs(batch, tmp_path):
     for folder, row, shown in zip(["content-style", "two", "three"], rows, page.select("tbody tr"), strict=True):
         _, content, styles, result, beta, status, _, total, *_, curve = shown.select("td")
         assert content.text.strip() == row["content_image_filename"]
-        assert [a.text.strip() for a in styles.select("a")] == row["style_image_filename"].split(";")
+        assert [a.text.strip() for a in styles.select("a")] == styles_of(row)
         assert beta.text == {"two": "80", "three": "7"}.get(folder, "40") and status.span.text == "done"
         assert total["data-key"] == row["total_cost"] and total.text == f"{float(row['total_cost']):.6g}"
         painted = tmp_path / "output" / folder / "generated_image.jpg"
         assert target(result.a["href"], tmp_path / "output") == painted
         assert target(content.a["href"], tmp_path / "output") == tmp_path / row["content_image_filename"]
         assert target(curve.img["src"], tmp_path / "output") == painted.with_name("costs.png")
-        assert small_picture(result.img).size == Image.open(painted).size
-        assert all(small_picture(image) for image in shown.select("td.inputs img"))
+        assert small_picture(result.img, tmp_path / "output").size == Image.open(painted).size
+        sizes = [small_picture(image, tmp_path / "output").size for image in shown.select("td.inputs img")]
+        assert sizes == [Image.open(name).size for name in (row["content_image_filename"], *styles_of(row))]
     assert not page.select("link[href^=http], script[src], img[src^=http]")
 
 
 def test_each_state_of_a_job_is_seen(batch, tmp_path, monkeypatch):
     paint, seen = nst.run.paint, []
+    for name in "SECONDS", "SECONDS_PER_JOB":  # the page is updated whenever a job begins
+        monkeypatch.setattr(nst.batches.report, name, 0)
 
     def fail_second(job, stop):
         seen.append(read_page(tmp_path / "output" / "batch.html"))
@@ -211,13 +217,13 @@ def test_a_batch_that_is_killed_leaves_a_whole_page(batch, tmp_path):
     (tmp_path / "jobs.csv").write_text("seed,output_dir\n" + "".join(f"{i},output/{i}\n" for i in range(40)))
     command = [sys.executable, ROOT / "nst_main.py", *BATCH]
     process = subprocess.Popen([str(word) for word in command], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    page, read = tmp_path / "output" / "batch.html", 0
-    job = random.randrange(2, 12)
-    while not process.stdout.readline().startswith(f"Job {job} "):
+    page, states, read = tmp_path / "output" / "batch.html", [], 0
+    while states[:1] != ["done"] and process.stdout.readline():
         if page.exists():
-            assert len(read_page(page).select("tbody tr")) == 40
+            states = [row["data-status"] for row in read_page(page).select("tbody tr")]
+            assert len(states) == 40
             read += 1
-    time.sleep(random.random() / 5)
+    time.sleep(random.random() * 3)
     process.send_signal(signal.SIGKILL)
     process.wait()
     states = [row["data-status"] for row in read_page(page).select("tbody tr")]

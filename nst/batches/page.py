@@ -1,12 +1,12 @@
-"""The page of a batch: one HTML file to view and compare the jobs in any browser.
+"""The page of a batch: an HTML file to view and compare the jobs in any browser.
 
-The page contains the thumbnails, and links to the results and inputs. show_job() prepares the values of a job when its
-status changes, and render() makes the page from all of them. page.html is the template, and every value is escaped.
+The page links to the results and inputs, and to their thumbnails, which are files in a folder beside it: each is
+written once, however often the page is. show_job() prepares the values of a job when its status changes, and render()
+makes the page from all of them. page.html is the template, and every value is escaped.
 """
 
-import base64
 import collections
-import functools
+import hashlib
 import io
 import math
 import os
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import jinja2
 
+import nst.files
 from nst.errors import InputError, RunError
 from nst.flags import find_recipe
 from nst.pictures.originals import find_image
@@ -27,7 +28,7 @@ TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
 
 
 class Shown(NamedTuple):
-    """A picture on the page: its name, the link to its file, and its thumbnail as a data: URL, or None."""
+    """A picture on the page: its name, the link to its file, and the link to its thumbnail, or None."""
 
     name: str
     href: str
@@ -43,32 +44,31 @@ def render(title, varying, costs, jobs):
     return template.render(title=title, varying=varying, costs=costs, jobs=jobs, counts=counts, written=written)
 
 
-def show_job(folder, settings, entry, varies):
-    """The values of a job for page.html, {name: value}; the page is in folder.
+def show_job(page, settings, entry, varies):
+    """The values of a job for page.html, {name: value}; page is the path of the page.
 
     They are its entry in the report, the settings that vary (varies), its pictures as Shown, the path of its result,
     and links to its folder and its curve.
     """
-    output = pathlib.Path(settings.output_dir)
-    most = None if entry["status"] == "waiting" else settings.max_pixels  # the inputs of a waiting job are not read
-    result = find_result(output) if entry["status"] in ("done", "skipped", "stopped") else None
-    curve = output / "costs.png"
+    output, folder, status = pathlib.Path(settings.output_dir), page.parent, entry["status"]
+    result, curve = find_result(output, status), output / "costs.png"
+
+    def show(name):
+        path, small = find_image(name), small_path(find_image(name), page)
+        has_thumbnail = status != "waiting" and small.exists()
+        return Shown(plain(name), address(path, folder), address(small, folder) if has_thumbnail else None)
+
     return {
         **entry,
         "varies": varies,
-        "content": show(settings.content_image_filename, folder, most),
-        "styles": [show(name, folder, most) for name in settings.style_image_filename],
+        "content": show(settings.content_image_filename),
+        "styles": [show(name) for name in settings.style_image_filename],
         "path": result,
-        "result": show(result, folder, math.inf) if result else None,
+        "result": show(result) if result else None,
         "curve": address(curve, folder) if result and curve.exists() else None,
         "folder": plain(relative(output, folder)),
         "folder_href": address(output, folder) + "/",
     }
-
-
-def show(name, folder, max_pixels):
-    path = find_image(name)
-    return Shown(plain(name), address(path, folder), max_pixels and thumbnail(path, max_pixels))
 
 
 def address(path, folder):
@@ -90,28 +90,43 @@ def plain(name):
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def thumbnail(path, max_pixels):
-    """The thumbnail of a picture, or of a film's first frame, as a data: URL.
+def small_path(path, page):
+    """The path of a picture's thumbnail, in a folder beside the page."""
+    name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+    return page.with_name(f"{page.stem}_files") / f"{name}.jpg"
 
-    It is None if the file cannot be read, or if the picture has more than max_pixels.
+
+def write_thumbnails(page, settings, status):
+    """Write the thumbnails of a job's pictures, or of a film's first frame, where they are not up to date.
+
+    A file that cannot be read gets none, nor does an input of more than max_pixels. Raises OSError.
     """
-    try:
-        facts = path.stat()
-        return make_thumbnail(path, max_pixels, facts.st_mtime_ns, facts.st_size)
-    except (OSError, InputError, RunError):
+    names = settings.content_image_filename, *settings.style_image_filename
+    pictures = [(find_image(name), settings.max_pixels) for name in names]
+    if result := find_result(pathlib.Path(settings.output_dir), status):
+        pictures.append((result, math.inf))
+    for path, max_pixels in pictures:
+        small = small_path(path, page)
+        try:
+            changed = path.stat().st_mtime_ns
+            if small.exists() and small.stat().st_mtime_ns == changed:
+                continue
+            image, encoded = first_picture(path, max_pixels), io.BytesIO()
+        except (OSError, InputError, RunError):
+            nst.files.remove(small)  # of what was there before
+            continue
+        image.thumbnail((SMALL_SIDE, SMALL_SIDE))
+        image.save(encoded, "JPEG", quality=85)
+        small.parent.mkdir(exist_ok=True)
+        with nst.files.whole_file(small) as file:
+            file.write(encoded.getvalue())
+        os.utime(small, ns=(changed, changed))  # which tells whether it is up to date
+
+
+def find_result(output, status):
+    """The path of the picture or film that the settings.json in a run's folder names; None if it is not painted."""
+    if status not in ("done", "skipped", "stopped"):
         return None
-
-
-@functools.lru_cache(maxsize=4000)  # about 15 kB each
-def make_thumbnail(path, max_pixels, changed, size):
-    small, encoded = first_picture(path, max_pixels), io.BytesIO()
-    small.thumbnail((SMALL_SIDE, SMALL_SIDE))
-    small.save(encoded, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
-
-
-def find_result(output):
-    """The path of the picture or film that the settings.json in a run's folder names; None if there is none."""
     names = (find_recipe(output) or {}).get("results")
     path = names and output / pathlib.Path(names[0]).name
     return path if path and path.exists() else None

@@ -1,15 +1,18 @@
 """The report of a batch: the status of each job in a CSV table and an HTML page, and a contact sheet of the results.
 
-The table and the page are updated while the jobs run, and are complete files at any time. The sheet is written at the
-end. Each shard writes its own report, and gather() merges the tables.
+The table and the page are updated while the jobs run, and are complete files at any time. The longer they are, the
+fewer jobs get an update of their own, so the work for a job does not grow with the number of jobs. The sheet is written
+at the end. Each shard writes its own report, and gather() merges the tables.
 """
 
 import collections
 import contextlib
 import csv
 import io
+import math
 import pathlib
 import sys
+import time
 
 import nst.batches.page
 import nst.batches.sheet
@@ -23,6 +26,8 @@ COLUMNS = (
     *(f"{name}_cost" for name in COSTS),
     "message",
 )
+# From one update of the table and the page to the next there are at least these seconds, and this share of the jobs.
+SECONDS, SECONDS_PER_JOB, SHARE = 2, 0.05, 0.02
 ENDED = ("done", "skipped", "stopped", "failed")  # a job that has not ended is waiting or running
 
 
@@ -33,13 +38,18 @@ class Report:
         self.folder, self.name, self.rows = folder, name, rows
         self.varying = varying(batch)  # in the whole batch, so that all shards show the same settings
         self.entries, self.jobs = {}, {}  # {row: its entry in the table}, {row: its values on the page}
+        self.noticed, self.unwritten, self.unsaved = set(), set(), False
+        self.updated_at, self.begun = -math.inf, math.inf  # when the last update was, and how many jobs began since
         for row in rows:
             self.note(row, as_entry(row, "waiting"))
-        self.noticed, self.unwritten, self.unsaved = set(), set(), False
 
     @property
     def table(self):
         return self.folder / f"{self.name}.csv"
+
+    @property
+    def page(self):
+        return self.table.with_suffix(".html")
 
     @property
     def count(self):
@@ -48,24 +58,33 @@ class Report:
         return collections.Counter(ended)
 
     def add(self, row, status, costs=None, seconds=0, message=""):
-        """Set the status of a row's job, and write the table and the page. A WriteError is printed."""
+        """Set the status of a row's job. If it begins, update the table and the page when it is time to.
+
+        It begins when the job before has ended, so that both are in one update. What cannot be written is printed.
+        """
         self.note(row, as_entry(row, status, costs, seconds, message))
-        self.unsaved = status == "skipped"  # skipped jobs come by the hundred; the next write includes them
-        if not self.unsaved:
+        if status != "running":
+            return
+        self.begun += 1
+        count, now = len(self.rows), time.monotonic()
+        if now >= self.updated_at + max(SECONDS, SECONDS_PER_JOB * count) and self.begun >= SHARE * count:
+            self.updated_at, self.begun = now, 0
             with self.failure_told("table and page"):
-                if status in ENDED:
-                    self.write_table()
-                self.write_page()
+                self.write()
 
     def write(self):
         """Write the table and the page. Raises WriteError."""
         self.write_table()
         self.write_page()
+        self.unsaved = False
 
     def note(self, row, entry):
-        self.entries[row] = entry
+        self.entries[row], self.unsaved = entry, True
+        if entry["status"] != "waiting":  # the pictures of a waiting job are not read
+            with self.failure_told("thumbnails"):
+                nst.batches.page.write_thumbnails(self.page, row.settings, entry["status"])
         varies = {PICTURED.get(name, name): in_words(name, row.settings) for name in self.varying}
-        self.jobs[row] = nst.batches.page.show_job(self.folder, row.settings, entry, varies)
+        self.jobs[row] = nst.batches.page.show_job(self.page, row.settings, entry, varies)
 
     @contextlib.contextmanager
     def failure_told(self, what):
@@ -94,7 +113,7 @@ class Report:
         varying = [name for name in self.varying if name not in PICTURED]
         costs = [name for name in COSTS if any(entry[f"{name}_cost"] for entry in self.entries.values())]
         page = nst.batches.page.render(self.name, varying, costs, list(self.jobs.values()))
-        nst.files.write_text(self.table.with_suffix(".html"), page)
+        nst.files.write_text(self.page, page)
 
     def gather(self):
         """Read the status of the rows from the tables of the batch and its shards. The newest table wins."""
