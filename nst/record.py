@@ -75,9 +75,9 @@ class Record(contextlib.ExitStack):
         is_saved = self.iteration % self.save_every == 0
         if self.iteration % self.settings.print_every == 0:
             self.say(f"Iteration {self.iteration} :", *as_lines(costs))
-            self.history.write(self.job.output / COSTS, self.counted, self.settings.print_every)
+            self.write_costs()
         if is_saved:
-            self.save_picture(self.job.output / f"{self.iteration}.png", self.picture)
+            self.folder.attempt(self.save_picture, self.job.output / f"{self.iteration}.png", self.picture)
         if self.board:
             self.board(self.iteration, costs, self.shown(self.picture) if is_saved else None)
         if is_saved or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
@@ -97,22 +97,28 @@ class Record(contextlib.ExitStack):
     def end(self, stopped):
         """Save the result, the curve of the costs and the animation; stopped says that the run was interrupted."""
         self.folder.begin()
+        self.folder.refused.clear()
         if not stopped:
             self.end_scale()
         self.save_picture(self.job.result, self.picture)
         if stopped:
             self.save_checkpoint(finished=False)
         elif self.iteration % self.save_every:
-            self.save_picture(self.job.output / f"{self.iteration}.png", self.picture)
+            self.folder.attempt(self.save_picture, self.job.output / f"{self.iteration}.png", self.picture)
         recipe = json.dumps(self.job.recipe)
-        draw_curve(self.job.output / CURVE, self.history, recipe)
+        self.write_costs()
+        self.folder.attempt(draw_curve, self.job.output / CURVE, self.history, recipe)
         if self.settings.animation != "none":
             height, width = self.job.originals.canvas.size
-            write_animation(self.job.animation, (width, height), self.animated(), recipe)
+            self.folder.attempt(write_animation, self.job.animation, (width, height), self.animated(), recipe)
         self.folder.end()
         if not stopped:
             self.save_checkpoint(finished=True)
             self.say(f"Painted {self.job.result}")
+
+    def write_costs(self):
+        costs = self.job.output / COSTS
+        self.folder.attempt(self.history.write, costs, self.counted, self.settings.print_every)
 
     def end_badly(self, picture):
         """Save the last good picture as the result, if there is one besides the start."""
@@ -204,7 +210,23 @@ class Folder:
     def __init__(self, job, others=()):
         self.job, self.results = job, [job.result.name, *others]
         self.leftovers = []  # names of an earlier run's results, which are removed when there are new ones
-        self.has_begun = False
+        self.has_begun, self.refused = False, set()
+
+    def attempt(self, write, path, *words):
+        """write(path, *words), which writes or removes a file that the run can do without.
+
+        If another program holds the file, as on Windows a spreadsheet does, a line says so. The file is left alone then
+        until self.refused is cleared, because each attempt waits for the other program.
+        """
+        if path in self.refused:
+            return
+        try:
+            write(path, *words)
+        except WriteError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            say(f"{error}; the run continues", quiet=self.job.settings.quiet)
+            self.refused.add(path)
 
     def begin(self):
         """Write settings.json and remove the numbered pictures of an earlier run, unless this run continues it.
@@ -231,16 +253,16 @@ class Folder:
         for folder, first in (self.job.output, 0), (self.job.output / FRAMES, 1):
             for path in folder.glob("*.png"):
                 if path.stem.isdecimal() and is_of_run(path, earlier, first):
-                    nst.files.remove(path)
+                    self.attempt(nst.files.remove, path)
         with contextlib.suppress(OSError):  # it holds other files, or does not exist
             (self.job.output / FRAMES).rmdir()
 
     def end(self):
         """Remove an earlier run's results, now that there are new ones."""
         for name in self.leftovers:
-            nst.files.remove(self.job.output / name)
+            self.attempt(nst.files.remove, self.job.output / name)
         if self.leftovers:
-            self.leftovers = []
+            self.leftovers = [name for name in self.leftovers if self.job.output / name in self.refused]
             self.write_settings()
 
 

@@ -321,6 +321,26 @@ def test_a_full_disk_is_told_and_what_was_there_stays(paint, paint_here, tmp_pat
     assert {path.name: path.read_bytes() for path in (tmp_path / "output").iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["costs.csv", "0.png", "costs.png", "generated_image.gif"])
+def test_a_file_that_another_program_holds_does_not_end_the_run(paint_here, tmp_path, monkeypatch, name):
+    """As on Windows, where a spreadsheet holds the costs and a viewer a picture."""
+    paint_here("--seed", 1, "--animation", "gif")
+    old, replace, unlink = (tmp_path / "output" / name).read_bytes(), pathlib.Path.replace, pathlib.Path.unlink
+
+    def refuse_to(action, path, *words, **options):
+        if pathlib.Path(words[0] if words else path).name == name:
+            raise PermissionError(13, "The process cannot access the file")
+        return action(path, *words, **options)
+
+    monkeypatch.setattr(pathlib.Path, "replace", lambda part, path: refuse_to(replace, part, path))
+    monkeypatch.setattr(pathlib.Path, "unlink", lambda path, **options: refuse_to(unlink, path, **options))
+    status, printed, told = paint_here("--animation", "gif")
+    assert (status, told) == (0, "") and (tmp_path / "output" / name).read_bytes() == old
+    lines = [line for line in printed.splitlines() if line.startswith(f"output/{name}: cannot be ")]
+    assert 1 <= len(lines) <= 2 and all(line.endswith("; the run continues") for line in lines)
+    assert paint_here("--animation", "gif", "--quiet") == (0, "", "")
+
+
 @pytest.mark.parametrize("where", [(nst.run, "Cost"), (nst_utils, "build_model"), (nst.record, "draw_curve")])
 @pytest.mark.parametrize(
     "shortage",

@@ -103,7 +103,8 @@ class FilmRecord(contextlib.ExitStack):
         nst.record.say(*lines, quiet=self.settings.quiet)
 
     def write_costs(self):
-        self.history.write(self.job.output / COSTS, self.counted, self.settings.print_every)
+        costs = self.job.output / COSTS
+        self.folder.attempt(self.history.write, costs, self.counted, self.settings.print_every)
 
     def save_checkpoint(self, finished):
         nst.record.write_checkpoint(self.job, self.state, self.history, {"finished": finished})
