@@ -19,8 +19,8 @@ import types
 import numpy as np
 
 import nst.files
+import nst.pictures.ffmpeg
 import nst.pictures.scene
-import nst.pictures.video
 from nst.errors import InputError, RunError
 from nst.flags import find_recipe, read_recipe
 from nst.network import weights
@@ -249,8 +249,8 @@ def check_tools(settings):
     """Raises InputError if a package or program is missing that the settings need."""
     if settings.tensorboard and not importlib.util.find_spec("tensorboard"):
         raise InputError("argument --tensorboard: needs the package tensorboard; pip install tensorboard")
-    if settings.animation == "mp4" and not nst.pictures.video.has_ffmpeg():
-        raise InputError("argument --animation mp4: needs ffmpeg; install it, or ask for a gif")
+    if settings.animation == "mp4" and (missing := nst.pictures.ffmpeg.shortage()):
+        raise InputError(f"argument --animation mp4: needs {missing}; or ask for a gif")
 
 
 @functools.cache

@@ -1,16 +1,15 @@
 """Films in and out, one frame at a time, so that memory does not grow with their length.
 
-ffmpeg, which imageio-ffmpeg brings, reads and writes video; Pillow reads animations; a folder of pictures is a
-film too. Frames are Pillow images in RGB.
+ffmpeg reads and writes video; Pillow reads animations; a folder of pictures is a film too. Frames are Pillow images
+in RGB, upright, over white, with square pixels, as a viewer shows them.
 """
 
 import contextlib
-import functools
+import itertools
 import math
 import os
 import pathlib
 import re
-import subprocess
 from typing import NamedTuple
 
 import imageio_ffmpeg
@@ -18,9 +17,9 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from nst.errors import InputError, RunError, reason
-from nst.pictures import decode
+from nst.pictures import decode, ffmpeg, hdr
 
-FOLDER_RATE = 25  # frames a second of the pictures in a folder, which have no rate of their own
+PLAYED_EVERYWHERE = "aac", "mp3"  # the sounds in an .mp4 that every browser plays
 ORIENTATION, LYING = 274, (5, 6, 7, 8)  # EXIF's tag, and its values for a picture that lies on its side
 
 
@@ -34,6 +33,7 @@ class Film(NamedTuple):
     count: int  # of all frames
     chosen: range  # of frame numbers
     max_pixels: int  # of a frame
+    facts: ffmpeg.Facts | None = None  # of a video
 
     @property
     def source_rate(self):
@@ -46,9 +46,11 @@ class Film(NamedTuple):
         The numbers count the chosen frames from 0.
         """
         numbers = {frame: number for number, frame in enumerate(self.chosen) if number >= first}
-        last = max(numbers, default=-1)
-        with contextlib.closing(READERS[self.kind](self)) as source:
-            for frame in range(last + 1):
+        if not numbers:
+            return
+        begin, end = min(numbers), max(numbers) + 1
+        with contextlib.closing(READERS[self.kind](self, begin)) as source:
+            for frame in range(begin, end):
                 try:
                     image = next(source)
                     image = image() if frame in numbers else None
@@ -82,7 +84,7 @@ def find_film(path, frames, max_pixels):
     else:
         kind = "video"
     try:
-        size, rate, count = PROBES[kind](path, max_pixels) or (None, 0, 0)
+        size, rate, count, facts = PROBES[kind](path) or (None, 0, 0, None)
     except InputError:
         raise
     except (OSError, SyntaxError, ValueError) as error:
@@ -96,7 +98,7 @@ def find_film(path, frames, max_pixels):
     chosen = range(count)[parse_frames(frames)]
     if not chosen:
         raise InputError(f"argument --frames: {frames} is none of the {count} frames of {path}")
-    return Film(path, kind, size, rate / chosen.step, count, chosen, max_pixels)
+    return Film(path, kind, size, rate / chosen.step, count, chosen, max_pixels, facts)
 
 
 def first_picture(path, max_pixels=math.inf):
@@ -121,55 +123,44 @@ def is_picture(path):
         return False
 
 
-# --- Each kind of film: a probe, which gives (size, rate, count) or None, and a reader, which yields functions that
-# --- return an image
+# --- Each kind of film: a probe, which gives (size, rate, count, facts) or None, and a reader, which yields functions
+# --- that return an image, from the frame of number first on
 
 
-def probe_video(path, max_pixels):
-    try:
-        facts = path.stat()
-        return count_frames(path, facts.st_mtime_ns, facts.st_size)
-    except (OSError, RuntimeError, KeyError, StopIteration):  # the file is no film
+def probe_video(path):
+    if not ffmpeg.executable():
+        if ffmpeg.names_a_film(path):
+            raise InputError(f"{path}: a film needs {ffmpeg.MISSING}")
         return None
+    stamp = path.stat()
+    facts = ffmpeg.facts_of(path, stamp.st_mtime_ns, stamp.st_size)
+    return facts and (facts.size, facts.rate, facts.count, facts)
 
 
-@functools.lru_cache(maxsize=1000)  # the whole film is decoded for it, and a batch asks more than once
-def count_frames(path, changed, bytes):
-    with contextlib.closing(imageio_ffmpeg.read_frames(local(path))) as frames:
-        told = next(frames)
-    if told["codec"].strip(",") == "ansi":  # a text file, which ffmpeg shows as a terminal would
-        return None
-    rate = told["fps"] or FOLDER_RATE
-    with contextlib.closing(at_rate(path, rate)) as frames:
-        next(frames)
-        count = sum(1 for _ in frames)
-    return (told["size"], rate, count) if count > 1 else None  # to ffmpeg a picture is a film of one frame
+def read_video(film, first):
+    table = hdr.table(film.facts.transfer)
 
+    def image(frame):
+        shown = decode.flatten(Image.frombytes("RGBA", film.size, frame))[0]
+        return shown.filter(table) if table else shown
 
-def at_rate(path, rate):
-    """The frames at a steady rate. Those of a phone or a screen recording come unevenly, and would lose their sound."""
-    return imageio_ffmpeg.read_frames(local(path), output_params=["-r", f"{rate:.6g}"])
-
-
-def read_video(film):
-    with contextlib.closing(at_rate(film.path, film.source_rate)) as frames:
-        size = next(frames)["size"]
+    with contextlib.closing(ffmpeg.frames(film.path, film.facts, first)) as frames:
         for frame in frames:
-            yield lambda frame=frame: Image.frombytes("RGB", size, frame)
+            yield lambda frame=frame: image(frame)
 
 
-def probe_animation(path, max_pixels):
+def probe_animation(path):
     with decode.bounded(None), Image.open(path) as image:
         milliseconds = []
         for frame in ImageSequence.Iterator(image):
             frame.load()  # a WebP has its duration only then
             milliseconds.append(frame.info.get("duration", 0) or 100)
-        return image.size, 1000 / np.mean(milliseconds), len(milliseconds)
+        return image.size, 1000 / np.mean(milliseconds), len(milliseconds), None
 
 
-def read_animation(film):
+def read_animation(film, first):
     with decode.bounded(None), Image.open(film.path) as image:  # find_film has checked the size
-        for frame in ImageSequence.Iterator(image):
+        for frame in itertools.islice(ImageSequence.Iterator(image), first, None):
             yield lambda frame=frame: decode.flatten(frame.copy())[0]
 
 
@@ -204,7 +195,7 @@ def upright_size(path):
         return (height, width) if has_exif and image.getexif().get(ORIENTATION) in LYING else (width, height)
 
 
-def probe_folder(path, max_pixels):
+def probe_folder(path):
     if not (files := pictures_in(path)):
         return None
     size = upright_size(files[0])
@@ -212,11 +203,11 @@ def probe_folder(path, max_pixels):
         if (other := upright_size(file)) != size:
             told = " and ".join(f"{w} x {h} ({f.name})" for (w, h), f in ((size, files[0]), (other, file)))
             raise InputError(f"{path}: the frames have different sizes, {told}; bring them to one size")
-    return size, FOLDER_RATE, len(files)
+    return size, ffmpeg.DEFAULT_RATE, len(files), None
 
 
-def read_folder(film):
-    for file in pictures_in(film.path):
+def read_folder(film, first):
+    for file in pictures_in(film.path)[first:]:
         yield lambda file=file: decode.read_image(file, film.max_pixels)
 
 
@@ -224,32 +215,26 @@ PROBES = {"video": probe_video, "animation": probe_animation, "folder": probe_fo
 READERS = {"video": read_video, "animation": read_animation, "folder": read_folder}
 
 
-def local(path):
-    """The path in a form that ffmpeg cannot take for an option or a protocol."""
-    return str(pathlib.Path(path).resolve())
-
-
 # --- Writing ------------------------------------------------------------------------------------------------------
 
 
-def has_ffmpeg():
-    try:
-        return bool(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError:
-        return False
-
-
 def encode(path, size, pictures, rate, comment=""):
-    """Write pictures as an .mp4 in H.264. Raises OSError if ffmpeg does not write all of them."""
+    """Write pictures as an .mp4 in H.264. Raises OSError if ffmpeg does not write all of them.
+
+    It names its colours as sRGB in the matrix that players take for a film of its size if they read no names.
+    """
     even = [side + side % 2 for side in size]  # the common form of H.264 needs even sides
+    matrix, name = ("bt709", "bt709") if even[1] >= ffmpeg.LINES_OF_HD else ("bt601", "smpte170m")
+    colours = f"scale=out_color_matrix={matrix}:out_range=tv:{ffmpeg.SHARP},format=yuv420p"
+    names = f"setparams=range=tv:colorspace={name}:color_primaries=bt709:color_trc=bt709"
     writer = imageio_ffmpeg.write_frames(
-        local(path),
+        ffmpeg.local(path),
         even,
         fps=rate,
         quality=8,
         macro_block_size=1,
         ffmpeg_log_level="quiet",
-        output_params=["-metadata", f"comment={comment}", "-f", "mp4"],
+        output_params=["-vf", f"{colours},{names}", "-metadata", f"comment={comment}", "-f", "mp4"],
     )
     writer.send(None)
     count = 0
@@ -263,31 +248,25 @@ def encode(path, size, pictures, rate, comment=""):
 
 def count_written(path):
     """The number of frames in a video, from its packets; 0 if it cannot be read."""
-    answer = run_ffmpeg("-i", local(path), "-map", "0:v:0", "-c", "copy", "-f", "null", "-", loglevel="info")
-    return max((int(number) for number in re.findall(r"frame= *(\d+)", answer.stderr)), default=0)
-
-
-def run_ffmpeg(*words, loglevel="quiet"):
-    """Run ffmpeg to its end. It gets no input and none of the terminal's signals, which are for this program."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-loglevel", loglevel, *words]
-    own_group = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
-    )
-    return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", **own_group
-    )
+    _, _, told = ffmpeg.run("-i", ffmpeg.local(path), "-map", "0:v:0", "-c", "copy", "-f", "null", "-", loglevel="info")
+    return max((int(number) for number in re.findall(r"frame= *(\d+)", told)), default=0)
 
 
 def add_sound(path, film, count):
-    """Add the sound of the film's first count chosen frames to the .mp4 at path. Raises OSError if that fails."""
-    if film.kind != "video":
+    """Add the sound of the film's first count chosen frames to the .mp4 at path. Raises OSError if that fails.
+
+    What browsers play is copied, and everything else becomes AAC. What ffmpeg does not know is left out.
+    """
+    if film.kind != "video" or not (sounds := [sound for sound in film.facts.sounds if sound[1] != "none"]):
         return
     start, seconds = film.chosen.start / film.source_rate, count / film.rate
     with_sound = path.with_name(f".{path.name}.sound.part")  # which the next run removes if this one is killed
-    for codec in "copy", "aac":  # an .mp4 cannot hold every kind of sound
-        words = ["-i", local(path), "-ss", f"{start:.6f}", "-t", f"{seconds:.6f}", "-i", local(film.path)]
-        words += ["-map", "0:v", "-map", "1:a?", "-c:v", "copy", "-c:a", codec, "-map_metadata", "0", "-f", "mp4"]
-        if run_ffmpeg(*words, local(with_sound)).returncode == 0:
+    for played in PLAYED_EVERYWHERE, ():  # some files of a codec do not fit into an .mp4
+        words = ["-i", ffmpeg.local(path), "-ss", f"{start:.6f}", "-t", f"{seconds:.6f}", "-i", ffmpeg.local(film.path)]
+        words += ["-map", "0:v", "-c:v", "copy", "-map_metadata", "0", "-f", "mp4"]
+        for k, (stream, codec) in enumerate(sounds):
+            words += ["-map", f"1:{stream}", f"-c:a:{k}", "copy" if codec in played else "aac"]
+        if ffmpeg.run(*words, ffmpeg.local(with_sound))[0] == 0:
             with_sound.replace(path)
             return
         with_sound.unlink(missing_ok=True)

@@ -1,0 +1,179 @@
+"""Films as cameras, phones and programs make them: how each kind is read, and what is written of it."""
+
+import re
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+
+from nst.pictures import ffmpeg, hdr, video
+
+pytest.importorskip("cv2", reason="films need OpenCV, requirements-film.txt")
+
+EXE = imageio_ffmpeg.get_ffmpeg_exe()
+RED = (200, 40, 40)
+RED_FILM = f"color=0x{bytes(RED).hex()}:size=64x48:rate=10:duration=0.5,format=gbrp"
+
+
+def make(path, *words, source=RED_FILM, **options):
+    """A film made by ffmpeg, of one colour or of another source."""
+    given = ["-f", "lavfi", "-i", source] if source else []
+    subprocess.run([EXE, "-loglevel", "error", "-y", *given, *words, path], check=True, **options)
+    return path
+
+
+def read(path, frames="all"):
+    """(the Film at path, its chosen frames as integer arrays)."""
+    film = video.find_film(path, frames, 10**6)
+    return film, [np.asarray(image).astype(int) for _, image in film.images()]
+
+
+def told(path):
+    return subprocess.run([EXE, "-i", path], capture_output=True, text=True).stderr
+
+
+# --- How each kind is read --------------------------------------------------------------------------------------
+
+
+def test_an_upright_film_of_a_phone_is_read_without_a_word(tmp_path, caplog, capfd):
+    lying = make(tmp_path / "lying.mp4", source="testsrc=size=64x48:rate=10:duration=0.3")
+    make(tmp_path / "phone.mp4", "-display_rotation", "90", "-i", lying, "-c", "copy", source=None)
+    film, images = read(tmp_path / "phone.mp4")
+    assert film.size == (48, 64) and np.abs(images[0] - np.rot90(read(lying)[1][0])).mean() < 3
+    assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+CONTAINERS = {
+    "mp4": [],
+    "mkv": [],
+    "avi": ["-c:v", "mpeg4", "-bf", "2"],
+    "ts": ["-c:v", "libx264"],
+    "mpg": [],
+    "webm": ["-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16"],
+    "h264": [],
+}
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_a_frame_far_into_a_film_is_the_one_that_reading_it_all_gives(tmp_path, suffix, monkeypatch):
+    words = ["-frames:v", "400", *CONTAINERS[suffix]]
+    path = make(tmp_path / f"film.{suffix}", *words, source="testsrc2=size=64x48:rate=25:duration=16")
+    film, every = read(path)
+    assert (film.count, len(every), film.rate) == (400, 400, 25)
+    commands, start = [], ffmpeg.started
+    monkeypatch.setattr(ffmpeg, "started", lambda words, **options: commands.append(words) or start(words, **options))
+    for number, image in video.find_film(path, "390:396:2", 10**6).images(1):
+        np.testing.assert_array_equal(np.asarray(image), every[390 + 2 * number])
+    (reading,) = commands  # the packets were counted once for all, and without decoding
+    assert ("-ss" in reading) == (suffix != "h264")  # a bare stream has no times
+
+
+def test_a_frame_that_is_held_is_found_from_the_middle_of_a_film(tmp_path):
+    """A screen recording: twelve seconds in which nothing comes, and then ten frames a second."""
+    words = ["-vf", "select='not(n)+gt(n,120)'", "-fps_mode", "vfr"]
+    path = make(tmp_path / "screen.mkv", *words, source="testsrc=size=64x48:rate=10:duration=15")
+    film, every = read(path)
+    assert film.count == len(every) and film.rate == 10
+    for start in 100, 119, 122:
+        _, (image,) = read(path, f"{start}:{start + 1}")
+        np.testing.assert_array_equal(image, every[start])
+    assert (every[119] == every[0]).all() and (every[122] != every[0]).any()
+
+
+@pytest.mark.parametrize("rate, exact", [("24000/1001", 24000 / 1001), ("30000/1001", 30000 / 1001), ("24", 24)])
+def test_the_rate_of_television_is_exact(tmp_path, rate, exact):
+    path = make(tmp_path / "film.mp4", source=f"testsrc=size=64x48:rate={rate}:duration=1")
+    assert video.find_film(path, "", 10**6).rate == pytest.approx(exact, rel=1e-9)
+
+
+# --- Colours and shape ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pixel, size", [("64/45", (91, 48)), ("8/9", (64, 54)), ("1/1", (64, 48))])
+def test_a_film_is_read_in_the_shape_that_it_is_shown_in(tmp_path, pixel, size):
+    film, images = read(make(tmp_path / "film.mp4", "-vf", f"setsar={pixel}"))
+    assert film.size == size and images[0].shape[1::-1] == size
+
+
+@pytest.mark.parametrize("height, matrix", [(720, "bt709"), (576, "bt601")])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_colours_are_read_as_players_show_them(tmp_path, height, matrix, is_named):
+    """A film that does not name its matrix has that of its size."""
+    name = {"bt709": "bt709", "bt601": "smpte170m"}[matrix] if is_named else "unknown"
+    words = ["-vf", f"scale=16:{height}:out_color_matrix={matrix},format=yuv420p,setparams=colorspace={name}"]
+    _, images = read(make(tmp_path / "film.mp4", *words, "-qp", "1"))
+    assert np.abs(images[0] - RED).max() <= 2
+
+
+@pytest.mark.parametrize("size, names", [((16, 720), "tv, bt709"), ((64, 48), "tv, smpte170m/bt709/bt709")])
+def test_colours_are_written_with_their_names(tmp_path, size, names):
+    path = tmp_path / "film.mp4"
+    video.encode(path, size, [Image.new("RGB", size, RED)] * 3, 10)
+    assert f"yuv420p({names}, progressive)" in told(path)
+    assert np.abs(read(path)[1][0] - RED).max() <= 2
+
+
+@pytest.mark.parametrize("suffix, words", [("mov", ["-c:v", "qtrle"]), ("webm", ["-c:v", "libvpx-vp9"])])
+def test_transparency_is_laid_over_white(tmp_path, suffix, words):
+    half = "color=0xC82828@0.5:size=64x48:rate=10:duration=0.3,format=yuva420p"
+    _, images = read(make(tmp_path / f"film.{suffix}", *words, source=half))
+    assert np.abs(images[0] - [228, 148, 148]).max() <= 3
+
+
+@pytest.mark.parametrize("transfer", [hdr.HLG, hdr.PQ])
+@pytest.mark.parametrize("colour, tolerance", [((157, 83, 50), 2), ((20, 60, 90), 2), ((250, 250, 250), 35)])
+def test_hdr_is_shown_as_an_ordinary_screen_shows_it(tmp_path, transfer, colour, tolerance):
+    """Colours up to half of white's light stay as they are, and white makes room for what is brighter."""
+    share = np.array(colour) / 255
+    light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    red, green, blue = coded(transfer, np.linalg.solve(hdr.TO_709, light * hdr.WHITE))
+    y = hdr.LIGHT_OF_2020 @ (red, green, blue)
+    planes = [(64 + 876 * y, 4), (512 + 896 * (blue - y) / 1.8814, 1), (512 + 896 * (red - y) / 1.4746, 1)]
+    frame = np.concatenate([np.full(16 * 12 * share, round(value)) for value, share in planes]).astype("<u2")
+    names = f"setparams=range=tv:colorspace=bt2020nc:color_primaries=bt2020:color_trc={transfer}"
+    words = ["-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-s", "32x24", "-r", "10", "-i", "-", "-vf", names]
+    path = make(tmp_path / "film.mp4", *words, "-qp", "0", source=None, input=frame.tobytes() * 3)
+    assert np.abs(read(path)[1][0] - colour).max() <= tolerance
+
+
+def coded(transfer, light):
+    """Light in cd/m² as HLG or PQ: the inverse of what nst.pictures.hdr has."""
+    if transfer == hdr.PQ:
+        power = (light / 10000) ** 0.1593017578125
+        return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    shown = light / 1000
+    scene = shown * (shown @ hdr.LIGHT_OF_2020) ** (1 / 1.2 - 1)
+    above = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), above)
+
+
+def test_light_above_white_is_kept_apart_up_to_the_brightest():
+    light = np.linspace(0, hdr.BRIGHTEST / hdr.WHITE, 200)
+    shown = hdr.compressed(light)
+    assert (np.diff(shown) > 0).all() and shown[0] == 0 and shown[-1] == pytest.approx(1)
+    np.testing.assert_array_equal(shown[light <= hdr.KNEE], light[light <= hdr.KNEE])
+
+
+# --- Sound ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "suffix, codec, becomes",
+    [
+        ("mov", "pcm_s16le", "aac"),
+        ("mov", "alac", "aac"),
+        ("mp4", "mp3", "mp3"),
+        ("mkv", "flac", "aac"),
+        ("mp4", "", ""),
+    ],
+)
+def test_sound_that_browsers_do_not_play_becomes_aac(tmp_path, suffix, codec, becomes):
+    sound = ["-f", "lavfi", "-i", "sine=duration=0.5", "-c:a", codec] if codec else []
+    film, images = read(make(tmp_path / f"film.{suffix}", *sound, "-c:v", "libx264"))
+    written = tmp_path / "written.mp4"
+    video.encode(written, film.size, [Image.new("RGB", film.size)] * len(images), film.rate, "its recipe")
+    video.add_sound(written, film, len(images))
+    said = told(written)
+    assert re.findall(r"Audio: (\w+)", said) == [becomes] * bool(codec) and "comment         : its recipe" in said
