@@ -1,5 +1,6 @@
 """Films as cameras, phones and programs make them: how each kind is read, and what is written of it."""
 
+import importlib
 import re
 import subprocess
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import recipe
 from nst.pictures import ffmpeg, hdr, video
 
 pytest.importorskip("cv2", reason="films need OpenCV, requirements-film.txt")
 
 EXE = imageio_ffmpeg.get_ffmpeg_exe()
+FAST = ("--epochs", 2, "--frame_epochs", 1, "--image_size", 0, "--print_every", 1)
 RED = (200, 40, 40)
 RED_FILM = f"color=0x{bytes(RED).hex()}:size=64x48:rate=10:duration=0.5,format=gbrp"
 
@@ -32,6 +35,83 @@ def read(path, frames="all"):
 
 def told(path):
     return subprocess.run([EXE, "-i", path], capture_output=True, text=True).stderr
+
+
+# --- Before the first frame -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_ffmpeg(monkeypatch):
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    ffmpeg.shortage.cache_clear()
+    yield
+    ffmpeg.shortage.cache_clear()
+
+
+@pytest.fixture
+def shots(tmp_path):
+    """shots(width, height): shots/, three frames of a camera that moves."""
+
+    def save(width=40, height=30):
+        (tmp_path / "shots").mkdir()
+        wide = recipe.content(height=height, width=width + 6)
+        for i in range(3):
+            Image.fromarray(wide[:, 3 * i : 3 * i + width]).save(tmp_path / "shots" / f"{i}.png")
+        return "shots"
+
+    return save
+
+
+@pytest.mark.parametrize("kind", ["video", "folder", "no film"])
+def test_without_ffmpeg_a_film_says_what_to_install(paint_here, shots, tmp_path, without_ffmpeg, kind):
+    name = {"video": "film.mp4", "folder": shots(), "no film": "film.txt"}[kind]
+    for file in "film.mp4", "film.txt":
+        (tmp_path / file).write_bytes(b"something")
+    status, printed, error = paint_here("--content_image_filename", name, *FAST)
+    line = (
+        "not a picture in any format" if kind == "no film" else f"{name}: a film needs ffmpeg, which is not installed"
+    )
+    assert (status, printed, error.count("\n")) == (2, "", 1) and line in error
+    assert not (tmp_path / "output").exists()
+
+
+def test_an_ffmpeg_that_cannot_write_is_told_first(paint_here, shots, monkeypatch, without_ffmpeg):
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: EXE)
+
+    def no_encoder(*words, **options):
+        raise RuntimeError("No valid H.264 encoder was found with the ffmpeg installation")
+        yield
+
+    monkeypatch.setattr(imageio_ffmpeg, "write_frames", no_encoder)
+    for flags in ("--content_image_filename", shots()), ("--animation", "mp4"):
+        status, _, error = paint_here(*flags, *FAST)
+        assert status == 2 and error.count("\n") == 1 and "an ffmpeg that writes H.264; pip install" in error
+
+
+def test_an_opencv_that_does_not_start_is_told_first(paint_here, shots, monkeypatch, tmp_path):
+    load = importlib.import_module
+
+    def fails(name, *words):
+        if name == "cv2":
+            raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+        return load(name, *words)
+
+    monkeypatch.setattr(importlib, "import_module", fails)
+    status, printed, error = paint_here("--content_image_filename", shots(), *FAST)
+    line = "does not start (libGL.so.1: cannot open shared object file: No such file or directory); pip uninstall"
+    assert (status, printed, error.count("\n")) == (2, "", 1) and line in error
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("size, status", [((8, 30), 2), ((40, 11), 2), ((40, 12), 0), ((120, 13), 0)])
+def test_frames_too_small_for_motion_are_told_first(paint_here, shots, size, status):
+    """Some narrow ones crash OpenCV; narrow ones are also what a wide film is measured at."""
+    found, _, error = paint_here("--content_image_filename", shots(*size), *FAST, "--recolor_content", "true")
+    assert (found, error.count("\n")) == (status, 1 if status else 0)
+    assert ("too small to find motion in" in error) == bool(status)
 
 
 # --- How each kind is read --------------------------------------------------------------------------------------

@@ -15,14 +15,22 @@ ALIKE_PIXELS, ALIKE_LEVELS = 5, 12  # a difference of this many grey levels over
 LEAST_CONTRAST, CONTRAST = 2, 50  # grey levels, standard deviations: a frame that shows nothing; an evenly lit one
 STROKE = 1 / 40  # of the long side: finer structure is texture
 DETAIL = 0.6  # how much of the content's fine structure lies under the strokes of what comes into sight
+SMALLEST_SIDE = 16  # pixels: OpenCV ends the program at some smaller sizes
 
 cv2.setNumThreads(1)  # DIS uses one thread, and OpenCV's pool would compete with TensorFlow's
 
 
 def flow(here, there):
     """The flow from one frame to another [DIS]."""
-    grey = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in (here, there)]
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
+    height, width = here.shape[:2]
+    missing = max(0, SMALLEST_SIDE - height), max(0, SMALLEST_SIDE - width)
+
+    def grey(frame):
+        levels = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        return cv2.copyMakeBorder(levels, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+
+    found = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey(here), grey(there), None)
+    return found[:height, :width]
 
 
 def evenly_lit(frame):

@@ -5,11 +5,14 @@ import importlib.util
 import types
 
 import nst.job
-from nst.errors import InputError
+from nst.errors import InputError, reason
 from nst.job import Job
-from nst.pictures import video
+from nst.pictures import ffmpeg, video
 from nst.pictures.originals import Reader, find_image
 from nst.settings import CHANGEABLE, RECIPE, Settings
+
+OPENCV = "pip install -r requirements-film.txt"
+SMALLEST_SIDE = 12  # pixels: in fewer no motion can be found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,12 @@ def prepare(settings):
     _, first = next(film.images())
     given = {settings.content_image_filename: (first, files_of(film))}
     job = nst.job.prepare(settings, given, FilmJob, film=film)
+    height, width = job.originals.content.size
+    if min(height, width) < SMALLEST_SIDE:
+        raise InputError(
+            f"{film.path}: frames painted at {width} x {height} are too small to find motion in;"
+            f" at least {SMALLEST_SIDE} pixels a side are needed"
+        )
     return dataclasses.replace(job, notices=(*job.notices, *(f"nst_main.py: {line}" for line in video.left_out(film))))
 
 
@@ -61,9 +70,18 @@ def files_of(film):
 
 
 def check_film(settings, film):
-    """Raises InputError if a setting has no meaning for a film, or if OpenCV is missing."""
+    """Raises InputError if a setting has no meaning for a film, or if something is missing to paint it."""
     for name in ("animation", "tensorboard", "output_format", "save_every", "dpi"):
         if getattr(settings, name) != getattr(Settings, name):
             raise InputError(f"argument --{name}: is only for pictures, and {film.path} is a film")
     if not importlib.util.find_spec("cv2"):
-        raise InputError(f"{film.path}: a film needs OpenCV for its motion; pip install -r requirements-film.txt")
+        raise InputError(f"{film.path}: a film needs OpenCV for its motion; {OPENCV}")
+    try:
+        importlib.import_module("cv2")
+    except ImportError as error:  # it is there, but not what it needs of the system, such as libGL
+        raise InputError(
+            f"{film.path}: OpenCV, which finds the motion of a film, does not start ({reason(error)});"
+            f" pip uninstall opencv-python, then {OPENCV}"
+        ) from error
+    if missing := ffmpeg.shortage():
+        raise InputError(f"{film.path}: a film needs {missing}")
