@@ -10,6 +10,7 @@ import re
 
 from nst.pictures.decode import MOST_PIXELS
 from nst.pictures.encode import LONGEST_SIDE
+from nst.pictures.ffmpeg import DEFAULT_RATE
 
 COARSEST_SIDE = 64  # pixels: the long side that --scales 0 starts with
 RECIPE_FILE = "settings.json"  # in the output folder
@@ -248,6 +249,12 @@ class Settings:
         "frames of a film to paint: all, or A:B:STEP as in a Python slice; a GIF or WebP is a film only with this flag",
         parse=frames,
     )
+    fps: float = setting(
+        DEFAULT_RATE,
+        "frames a second of a film that is a folder of pictures; other films have a rate of their own",
+        above=0,
+        at_most=1000,
+    )
     frame_epochs: tuple[int, ...] = setting(
         FRAME_EPOCHS,
         "iterations for each frame of a film that continues the frame before; one number for each scale,"
@@ -363,7 +370,7 @@ PICTURES = ("content_image_filename", "style_image_filename", "init_image", "con
 FILES = (*PICTURES, "weights")  # the settings that name files
 PATHS = (*FILES, "output_dir", "tensorboard", "settings", "batch")  # the settings that can have a ~ for the home folder
 # RECIPE are the settings that paint a picture again; CHANGEABLE are those of them that --resume lets change.
-CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi", "max_pixels"}
+CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi", "max_pixels", "fps"}
 # Headings of -h: each stands before the flag that it names.
 HEADINGS = {
     "preset": "what to paint",
@@ -377,5 +384,5 @@ HEADINGS = {
     "output_dir": "output",
     "settings": "again, and many at once",
 }
-OF_FILMS = {"frame_epochs", "temporal_weight"}  # they have no effect on a picture
+OF_FILMS = {"fps", "frame_epochs", "temporal_weight"}  # they have no effect on a picture
 RECIPE = {field.name for field in FIELDS.values() if field.metadata["shapes_result"]} | CHANGEABLE

@@ -168,6 +168,19 @@ def test_the_rate_of_television_is_exact(tmp_path, rate, exact):
     assert video.find_film(path, "", 10**6).rate == pytest.approx(exact, rel=1e-9)
 
 
+def test_numbered_pictures_have_the_rate_that_is_asked_for(paint_here, shots, tmp_path):
+    flags = ("--content_image_filename", shots(), *FAST)
+    assert paint_here(*flags, "--fps", 12)[0] == 0
+    painted = (tmp_path / "output" / "frames" / "000003.png").read_bytes()
+    for rate in "12", "7.5":  # another rate needs no frame again
+        status, printed, _ = paint_here(*flags, "--fps", rate, "--resume")
+        assert status == 0 and "Frame " not in printed and ("Finished already" in printed) == (rate == "12")
+        assert video.find_film(tmp_path / "output" / "generated_video.mp4", "", 10**6).rate == float(rate)
+    assert (tmp_path / "output" / "frames" / "000003.png").read_bytes() == painted
+    status, _, error = paint_here("--content_image_filename", make(tmp_path / "film.mp4"), "--fps", 12)
+    assert status == 2 and error.endswith("film.mp4 has a rate of its own\n") and error.count("\n") == 1
+
+
 # --- Colours and shape ------------------------------------------------------------------------------------------
 
 

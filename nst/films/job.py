@@ -29,6 +29,10 @@ class FilmJob(Job):
     def result(self):
         return self.output / "generated_video.mp4"
 
+    @property
+    def finished(self):
+        return super().finished and self.checkpoint.get("fps", Settings.fps) == self.settings.fps
+
 
 def prepare(settings):
     """The checked FilmJob or Job of the settings, as nst.job.prepare makes it; with the same errors."""
@@ -57,7 +61,7 @@ def outline(settings, coming=types.MappingProxyType({})):
 def find_film(settings):
     """The film that the settings ask for, or None if their content is a picture. Raises InputError."""
     name = settings.content_image_filename
-    film = name and video.find_film(find_image(name), settings.frames, settings.max_pixels)
+    film = name and video.find_film(find_image(name), settings.frames, settings.max_pixels, settings.fps)
     if film:
         check_film(settings, film)
     elif settings.frames:
@@ -74,6 +78,8 @@ def check_film(settings, film):
     for name in ("animation", "tensorboard", "output_format", "save_every", "dpi"):
         if getattr(settings, name) != getattr(Settings, name):
             raise InputError(f"argument --{name}: is only for pictures, and {film.path} is a film")
+    if settings.fps != Settings.fps and film.kind != "folder":
+        raise InputError(f"argument --fps: is only for a folder of pictures; {film.path} has a rate of its own")
     if not importlib.util.find_spec("cv2"):
         raise InputError(f"{film.path}: a film needs OpenCV for its motion; {OPENCV}")
     try:

@@ -107,4 +107,5 @@ class FilmRecord(contextlib.ExitStack):
         self.folder.attempt(self.history.write, costs, self.counted, self.settings.print_every)
 
     def save_checkpoint(self, finished):
-        nst.record.write_checkpoint(self.job, self.state, self.history, {"finished": finished})
+        facts = {"finished": finished, "fps": self.settings.fps}
+        nst.record.write_checkpoint(self.job, self.state, self.history, facts)

@@ -19,7 +19,7 @@ import numpy as np
 MISSING = "ffmpeg, which is not installed here; pip install imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to its path"
 NO_H264 = "an ffmpeg that writes H.264; pip install --force-reinstall imageio-ffmpeg"
 LINES_OF_HD = 720  # a film of so many lines and no word on its colours has those of BT.709, others those of BT.601
-DEFAULT_RATE = 25  # frames a second of a film that does not tell, and of pictures in a folder
+DEFAULT_RATE = 25.0  # frames a second of a film that does not tell, and of pictures in a folder
 SEEK_SECONDS = 2  # a seek goes to this long before a key frame, because some formats miss their aim
 SHARP = "flags=bicubic+accurate_rnd+full_chroma_int"  # of the filter scale: colours come out exactly
 NO_TIME, KEY, DISCARDED = -(2**63), 1, 4  # ffmpeg's number for no time, and its flags of a packet

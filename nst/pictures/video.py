@@ -67,10 +67,11 @@ class Film(NamedTuple):
                     yield numbers[frame], image
 
 
-def find_film(path, frames, max_pixels):
+def find_film(path, frames, max_pixels, folder_rate=ffmpeg.DEFAULT_RATE):
     """The Film at a path, or None if a picture is there. Raises InputError for a film without frames.
 
     frames is "all", or "A:B:STEP" as in a Python slice; with "" an animation counts as a picture, its first frame.
+    folder_rate is for the pictures in a folder, which have no rate of their own.
     """
     path = pathlib.Path(path)
     if os.path.isdir(path):  # noqa: PTH112 (Path's own can raise)
@@ -98,6 +99,7 @@ def find_film(path, frames, max_pixels):
     chosen = range(count)[parse_frames(frames)]
     if not chosen:
         raise InputError(f"argument --frames: {frames} is none of the {count} frames of {path}")
+    rate = folder_rate if kind == "folder" else rate
     return Film(path, kind, size, rate / chosen.step, count, chosen, max_pixels, facts)
 
 
