@@ -213,15 +213,15 @@ def compute_style_cost(statistics_S, statistics_G, style_layers=STYLE_LAYERS, st
     return tf.add_n([weight * compare(statistics_S[name], statistics_G[name]) for name, weight in style_layers])
 
 
-def compute_neighbour_cost(a_N, a_G, variance, T=None):
-    """The mean of (a_G - a_N)^2, over the variance of the style's activations in that layer.
+def compute_neighbour_cost(a_N, a_G, variance, T):
+    """The weighted mean of (a_G - a_N)^2, over the variance of the style's activations in that layer.
 
     a_N, of a_G's shape (1, n_H, n_W, n_C), are the activations of each position's nearest neighbour in the style.
-    [NNST] compares by cosines, which overshoots the style's colours. T is (1, n_H, n_W, 1), if positions count
-    differently: the sum of T^2 is 1.
+    [NNST] compares by cosines, which overshoots the style's colours. The weight of a position is T^2; T is
+    (1, n_H, n_W, 1), and the sum of T^2 is 1.
     """
     squares = tf.reduce_mean(tf.square(a_G - a_N), 3, keepdims=True)
-    return (tf.reduce_mean(squares) if T is None else tf.reduce_sum(squares * tf.square(T))) / variance
+    return tf.reduce_sum(squares * tf.square(T)) / variance
 
 
 def total_variation(image):

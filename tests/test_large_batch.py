@@ -23,8 +23,8 @@ from nst.settings import Settings
 @pytest.fixture
 def decoded(monkeypatch):
     """The names of the pictures whose pixels are read, in order."""
-    names, read_layers = [], decode.read_layers
-    monkeypatch.setattr(decode, "read_layers", lambda path, *more: names.append(path.name) or read_layers(path, *more))
+    names, read = [], decode.read
+    monkeypatch.setattr(decode, "read", lambda path, *more: names.append(path.name) or read(path, *more))
     return names
 
 

@@ -37,12 +37,21 @@ def costs_of(cost, picture):
 
 def test_the_cost_is_the_mean_square_over_the_variance():
     a_N, a_G = np.random.default_rng(0).normal(size=(2, 1, 3, 4, 5)).astype("float32")
-    cost = float(nst_utils.compute_neighbour_cost(tf.constant(a_N), tf.constant(a_G), 2.0))
+    cost = float(nst_utils.compute_neighbour_cost(a_N, a_G, 2.0, np.full((1, 3, 4, 1), 12**-0.5, "float32")))
     assert cost == pytest.approx(((a_N - a_G) ** 2).mean() / 2, rel=1e-5)
     T = np.zeros((1, 3, 4, 1), "float32")
     T[0, 1, 2] = 1
     cost = float(nst_utils.compute_neighbour_cost(a_N, a_G, 2.0, T))
     assert cost == pytest.approx(((a_N - a_G)[0, 1, 2] ** 2).mean() / 2, rel=1e-5)
+
+
+def test_what_is_calm_counts_most():
+    """The left half of the picture is even, the right half is noise."""
+    image = np.full((1, 60, 200, 3), 7.0)
+    image[:, :, 100:] += np.random.default_rng(0).normal(size=(1, 60, 100, 1))
+    calm = neighbours.calmness(image)
+    assert calm[:, :70].min() > 0.99 and calm[:, 130:].max() < 0.1
+    np.testing.assert_allclose(neighbours.calmness(image[:, :, :70]), 1)
 
 
 def positions(rows, shares=None):

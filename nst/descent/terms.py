@@ -57,12 +57,12 @@ class Content(NamedTuple):
         if settings.neighbour_share_here == 1:
             return None
         layers = dict(settings.content_layer_weights)
-        covered = np.minimum(sum(scene.content.regions.values()), 1)
+        counted = np.minimum(sum(scene.content.regions.values()), 1) * neighbours.calmness(scene.content.image)
         return cls(
             constant(settings.alpha * factor),
             {layer: constant(weight) for layer, weight in layers.items()},
             sight.look(scene.content.image, list(layers)),
-            {} if np.all(covered == 1) else nst_utils.guide(covered, layers),
+            nst_utils.guide(counted, layers),
         )
 
     def measure(self, seen, part):
@@ -186,14 +186,15 @@ def statistics_of(style, sight, term):
 class Neighbours(NamedTuple):
     """J_neighbours: low if each position looks like the position of the style that is most like the content there.
 
-    It counts at the first octave whose long side is at most LONG_SIDE: it holds the layout, not the finest strokes.
+    It counts at the first octave whose long side is at most LONG_SIDE: it holds the layout, not the finest strokes. It
+    counts most where the content is calm: there the style cost alone would paint light, dark and detail anywhere.
     """
 
     weight: tf.Tensor
     layers: dict
     a_N: dict  # {layer: activations of the nearest neighbours (1, n_H, n_W, n_C)}
     variances: dict  # {layer: variance of the styles' activations}
-    guides: dict  # {layer: T}, as those of Content
+    guides: dict  # {layer: T}: how much each position counts
 
     name = "neighbours"
     LONG_SIDE = 512  # pixels
@@ -218,20 +219,19 @@ class Neighbours(NamedTuple):
         size, layers = tuple(scene.content.image.shape[1:3]), neighbours.LAYERS
         found = neighbours.targets_of(content, styles, settings.weight_of_styles)
         every = {layer: tf.concat([style.activations[layer] for style in styles], 0) for layer in layers}
-        covered = np.minimum(sum(scene.content.regions.values()), 1)
+        counted = np.minimum(sum(scene.content.regions.values()), 1) * neighbours.calmness(scene.content.image)
         return cls(
             constant(factor),
             {layer: constant(1) for layer in layers},
             {layer: neighbours.as_activation(found[layer], layer, size) for layer in layers},
             {layer: tf.reduce_mean(tf.math.reduce_variance(a, (0, 1))) + 1e-6 for layer, a in every.items()},
-            {} if np.all(covered == 1) else nst_utils.guide(covered, layers),
+            nst_utils.guide(counted, layers),
         )
 
     def measure(self, seen, part):
         def cost(layer):
-            a_N, a_G, T = part.crop(self.a_N[layer], layer), seen[layer], part.crop(self.guides.get(layer), layer)
-            J = nst_utils.compute_neighbour_cost(a_N, a_G, self.variances[layer], T)
-            return J * part.fraction(a_G, layer) if T is None else J
+            a_N, T = part.crop(self.a_N[layer], layer), part.crop(self.guides[layer], layer)
+            return nst_utils.compute_neighbour_cost(a_N, seen[layer], self.variances[layer], T)
 
         return {layer: cost(layer) for layer in self.layers}
 
