@@ -4,6 +4,7 @@ import io
 import os
 
 import pytest
+from fontTools import ttLib
 from PIL import Image
 
 import nst.batches.jobs
@@ -12,6 +13,7 @@ import nst.files
 import nst.run
 import nst_main
 from conftest import report
+from nst.batches import sheet
 from nst.batches.report import Report
 from nst.batches.rows import Row
 from nst.pictures import decode
@@ -117,7 +119,7 @@ def report_of(tmp_path, monkeypatch):
     written, clock = [], [0.0]
     monkeypatch.setattr(nst.batches.report.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(nst.files, "write_text", lambda path, text: written.append(len(text)))
-    monkeypatch.setattr(nst.batches.page, "render", lambda *_: "".join(map(str, _[-1])))  # which takes less time
+    monkeypatch.setattr(nst.batches.page, "render", lambda *_: "".join(map(str, _[3])))  # which takes less time
     Image.new("RGB", (400, 300)).save(tmp_path / "style.png")
 
     def write(jobs, seconds):
@@ -170,3 +172,52 @@ def test_a_stop_writes_the_page_too(batch, tmp_path, monkeypatch):
         batch(None, "--vary", "beta", 1, 2)
     assert 'data-status="stopped"' in (tmp_path / "output" / "batch.html").read_text("utf-8")
     assert [row["status"] for row in report(tmp_path / "output" / "batch.csv")] == ["stopped"]
+
+
+# --- Labels in any script -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fonts(tmp_path, monkeypatch):
+    """fonts(has_own, *installed): the machine has these fonts, and matplotlib's own or not."""
+
+    def have(has_own, *installed):
+        for cached in sheet.font_of, sheet.installed_fonts:
+            cached.cache_clear()
+        monkeypatch.setattr(sheet, "findSystemFonts", lambda: [str(path) for path in installed])
+        monkeypatch.setattr(sheet, "DEJAVU", sheet.DEJAVU if has_own else tmp_path / "no.ttf")
+
+    yield have
+    for cached in sheet.font_of, sheet.installed_fonts:
+        cached.cache_clear()
+
+
+def drawn(folder, *values):
+    labels, legend = sheet.as_drawable([{"content": value} for value in values])
+    sheet.write(folder / "sheet.png", labels, [None] * len(values))
+    return Image.open(folder / "sheet.png").tobytes(), legend
+
+
+def test_labels_have_a_font_that_has_their_characters(tmp_path, fonts):
+    """The installed font shows a W for a cat; another file among the fonts is broken."""
+    font = ttLib.TTFont(sheet.DEJAVU)
+    for table in font["cmap"].tables:
+        table.cmap |= {ord("猫"): "W"} if table.isUnicode() else {}
+    font.save(tmp_path / "cat.ttf")
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    fonts(True, tmp_path / "broken.ttf", tmp_path / "cat.ttf")
+    assert drawn(tmp_path, "the 猫", "b") == drawn(tmp_path, "the W", "b")
+
+
+def test_labels_that_no_font_has_are_numbers_with_a_legend(batch, tmp_path, fonts):
+    fonts(True)
+    assert drawn(tmp_path, "猫", "ä", "犬") == (drawn(tmp_path, "#1", "ä", "#2")[0], {"#1": "猫", "#2": "犬"})
+    for name in "猫.png", "犬.png":
+        Image.open(tmp_path / "content.png").save(tmp_path / name)
+    assert batch(None, "--vary", "content_image_filename", "猫.png", "犬.png", "--epochs", 1)[0] == 0
+    assert "On the contact sheet: #1 猫, #2 犬</p>" in (tmp_path / "output" / "batch.html").read_text("utf-8")
+
+
+def test_a_sheet_does_not_need_matplotlibs_font(tmp_path, fonts):
+    fonts(False)
+    assert drawn(tmp_path, "a", "b") != drawn(tmp_path, "a", "c")

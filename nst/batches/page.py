@@ -35,13 +35,19 @@ class Shown(NamedTuple):
     thumbnail: str | None
 
 
-def render(title, varying, costs, jobs):
-    """The page as text. jobs are the dicts of show_job; varying and costs name the settings and costs to show."""
+def render(title, varying, costs, jobs, legend):
+    """The page as text.
+
+    jobs are the dicts of show_job; varying and costs name the settings and costs to show. legend is {number: value} of
+    the values that the contact sheet has as numbers.
+    """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
     counts = collections.Counter(job["status"] for job in jobs)
     written = time.strftime("%Y-%m-%d %H:%M:%S")
-    return template.render(title=title, varying=varying, costs=costs, jobs=jobs, counts=counts, written=written)
+    return template.render(
+        title=title, varying=varying, costs=costs, jobs=jobs, counts=counts, written=written, legend=legend
+    )
 
 
 def show_job(page, settings, entry, varies):

@@ -39,6 +39,7 @@ class Report:
         self.varying = varying(batch)  # in the whole batch, so that all shards show the same settings
         self.entries, self.jobs = {}, {}  # {row: its entry in the table}, {row: its values on the page}
         self.noticed, self.unwritten, self.unsaved = set(), set(), False
+        self.legend = {}  # {number on the sheet: the value that it stands for}
         self.updated_at, self.begun = -math.inf, math.inf  # when the last update was, and how many jobs began since
         for row in rows:
             self.note(row, as_entry(row, "waiting"))
@@ -112,7 +113,7 @@ class Report:
         """Write the page of all jobs. Raises WriteError."""
         varying = [name for name in self.varying if name not in PICTURED]
         costs = [name for name in COSTS if any(entry[f"{name}_cost"] for entry in self.entries.values())]
-        page = nst.batches.page.render(self.name, varying, costs, list(self.jobs.values()))
+        page = nst.batches.page.render(self.name, varying, costs, list(self.jobs.values()), self.legend)
         nst.files.write_text(self.page, page)
 
     def gather(self):
@@ -137,11 +138,12 @@ class Report:
 
     def end(self, quiet):
         """Write the sheet and what is not yet written, and print the table unless quiet."""
-        if self.unsaved:
+        labels, self.legend = nst.batches.sheet.as_drawable([job["varies"] for job in self.jobs.values()])
+        if self.unsaved or self.legend:
             with self.failure_told("table and page"):
                 self.write()
         if self.rows:
-            labels, results = zip(*((job["varies"], job["path"]) for job in self.jobs.values()), strict=True)
+            results = [job["path"] for job in self.jobs.values()]
             with self.failure_told("sheet"):
                 nst.batches.sheet.write(self.table.with_suffix(".jpg"), labels, results)
         if quiet:

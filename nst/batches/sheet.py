@@ -5,12 +5,18 @@ for each value and a row for each combination. If not, or if the table would hav
 each result has its label below it.
 """
 
+import contextlib
+import functools
+import itertools
 import math
 import pathlib
 import textwrap
+import unicodedata
 
 import matplotlib
 import numpy as np
+from matplotlib.font_manager import findSystemFonts
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 from nst.errors import InputError, RunError
@@ -23,6 +29,7 @@ MOST_COLUMNS, MOST_ROWS = 30, 100  # of a table
 GAP, TEXT, LINE = 14, 16, 21  # pixels: gap between pictures, font size, line height
 LABEL_WIDTH, LABEL_LINES = 190, 4  # at most: pixels of a row's label, lines of any label
 PAPER, INK, BLANK = "white", "#222", "#e8e8e8"
+DEJAVU = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def write(path, labels, pictures):
@@ -36,16 +43,7 @@ def write(path, labels, pictures):
     side = min(SIDE, WIDTH // across, HEIGHT // down)
     seen = [open_small(picture, side) for picture in pictures]
     width, height = np.max([image.size for image in seen if image] or [(side, side * 3 // 4)], axis=0).tolist()
-    font = ImageFont.truetype(pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)
-
-    def lines(text, room):
-        letters = max(1, int(room / font.getlength("n")))
-        return textwrap.wrap(text, letters, max_lines=LABEL_LINES, placeholder=" …") or [""]
-
-    def write_text(corner, text, room):
-        draw.multiline_text(corner, "\n".join(lines(text, room)), INK, font, spacing=LINE - TEXT)
-
-    beside = round(min(LABEL_WIDTH, max((font.getlength(row) for row in rows), default=0)))
+    beside = round(min(LABEL_WIDTH, max(map(length, rows), default=0)))
     left = GAP + (beside + GAP) * bool(rows)
     top = GAP + LINE * max((len(lines(column, width)) for column in columns), default=0)
     captions = [] if columns or not labels[0] else [in_line(label) for label in labels]
@@ -64,11 +62,11 @@ def write(path, labels, pictures):
         else:
             draw.rectangle([x, y, x + width - 1, y + height - 1], BLANK)
         if captions:
-            write_text((x, y + height + 2), captions[number], width)
+            write_text(draw, (x, y + height + 2), captions[number], width)
     for number, column in enumerate(columns):
-        write_text((corner(0, number)[0], GAP // 2), column, width)
+        write_text(draw, (corner(0, number)[0], GAP // 2), column, width)
     for number, row in enumerate(rows):
-        write_text((GAP, corner(number, 0)[1]), row, LABEL_WIDTH)
+        write_text(draw, (GAP, corner(number, 0)[1]), row, LABEL_WIDTH)
     write_image(path, np.asarray(sheet))
 
 
@@ -101,3 +99,73 @@ def open_small(path, side):
     except (InputError, RunError):
         return None
     return image and resize_to_long_side(image, side)
+
+
+# --- Labels, in any script ------------------------------------------------------------------------
+
+
+def as_drawable(labels):
+    """(the labels with a number for each value that no font can draw, {number: value}); labels as write takes them."""
+    values = dict.fromkeys(value for label in labels for value in label.values())
+    numbers = {}
+    for value in values:
+        if not all(font_of(character) or character.isspace() for character in value):
+            numbers[value] = f"#{len(numbers) + 1}"
+    legend = {number: value for value, number in numbers.items()}
+    return [{name: numbers.get(value, value) for name, value in label.items()} for label in labels], legend
+
+
+@functools.cache
+def font_of(character):
+    """A font that has a character: the one that comes with matplotlib, or an installed one. None if none has it."""
+    for fonts in (lambda: [DEJAVU]), installed_fonts:  # to look for the installed ones takes time
+        for path in fonts():
+            if character in characters_of(path):
+                with contextlib.suppress(OSError):  # a font of coloured pictures, which has one size only
+                    return load_font(path)
+    return ImageFont.load_default(TEXT) if character.isascii() else None
+
+
+@functools.cache
+def installed_fonts():
+    """The paths of the fonts of this machine, regular ones first."""
+    return sorted(findSystemFonts(), key=lambda path: ("regular" not in path.lower(), path))
+
+
+@functools.cache
+def characters_of(path):
+    """The characters that a font has; none for a file that is no font."""
+    try:
+        return frozenset(map(chr, FT2Font(path).get_charmap()))
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+@functools.cache
+def load_font(path):
+    return ImageFont.truetype(path, TEXT)
+
+
+def runs(text):
+    """[(font, part of the text that has it)]."""
+    plain = font_of("?")
+    return [(font, "".join(part)) for font, part in itertools.groupby(text, lambda letter: font_of(letter) or plain)]
+
+
+def length(text):
+    """The width of a text in pixels."""
+    return sum(font.getlength(part) for font, part in runs(text))
+
+
+def lines(text, room):
+    """The lines of a text that is as wide as room, in pixels."""
+    widest = max(map(length, {"n", *(letter for letter in text if unicodedata.east_asian_width(letter) in "WF")}))
+    return textwrap.wrap(text, max(1, int(room / widest)), max_lines=LABEL_LINES, placeholder=" …") or [""]
+
+
+def write_text(draw, corner, text, room):
+    for number, line in enumerate(lines(text, room)):
+        left, baseline = corner[0], corner[1] + number * LINE + TEXT
+        for font, part in runs(line):
+            draw.text((left, baseline), part, INK, font, anchor="ls")
+            left += font.getlength(part)
