@@ -20,6 +20,24 @@ import threading
 HEARD = b"nst_main.py: stopping after this iteration; press Ctrl-C again to stop at once\n"
 INSTALL = "activate the environment, or pip install -r requirements.txt (README, Install and paint)"
 
+
+def open_streams():
+    """Open the standard streams that the command was started without (>&-, pythonw), on the null device.
+
+    Otherwise a file of the run would get a stream's number, and what is written to the stream.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+if __name__ == "__main__":
+    open_streams()
+
 try:
     import nst.batches.jobs
     from nst.errors import InputError, PrintError, RunError, WriteError, reason, with_path
@@ -95,6 +113,8 @@ def start():
 class Stop:
     """Handles Ctrl-C and SIGTERM inside a with statement; signum is the signal that came, or None.
 
+    A signal that was ignored before stays ignored: a shell starts what runs in the background (&) like this.
+
     If patient, the first signal only sets signum, and the run stops after its iteration or at the next check();
     otherwise it raises KeyboardInterrupt. Python runs signal handlers only between TensorFlow's calls, which can
     be long. So a thread sees each signal at once: if patient, it reports the first, and it ends the process at the
@@ -109,11 +129,12 @@ class Stop:
         self.wakeup.setblocking(False)
         threading.Thread(target=self.watch, daemon=True).start()
         self.fd_before = signal.set_wakeup_fd(self.wakeup.fileno(), warn_on_full_buffer=False)
-        self.before = [signal.signal(signum, self.note) for signum in self.SIGNALS]
+        heard = [signum for signum in self.SIGNALS if signal.getsignal(signum) != signal.SIG_IGN]
+        self.before = {signum: signal.signal(signum, self.note) for signum in heard}
         return self
 
     def __exit__(self, *_):
-        for signum, handler in zip(self.SIGNALS, self.before, strict=True):
+        for signum, handler in self.before.items():
             signal.signal(signum, handler)
         signal.set_wakeup_fd(self.fd_before)
         self.wakeup.close()  # which ends the thread
@@ -135,7 +156,8 @@ class Stop:
                 count += signum[0] in self.SIGNALS
                 if count == 1 and self.patient:
                     has_progress_bar = os.isatty(2)
-                    os.write(2, b"\n" * has_progress_bar + HEARD)  # the other thread may hold sys.stderr
+                    with contextlib.suppress(OSError):  # nobody reads it any more
+                        os.write(2, b"\n" * has_progress_bar + HEARD)  # the other thread may hold sys.stderr
                 if count == 2:
                     os._exit(128 + signum[0])
 
@@ -196,8 +218,9 @@ def main(argv=None):
         except KeyboardInterrupt as interrupt:
             why = interrupt.args[0] if interrupt.args else "before the first iteration; nothing was written"
             status, told = 128 + stop.signum, [f"stopped {why}"]
-    for line in told:
-        print(f"nst_main.py: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        for line in told:
+            print(f"nst_main.py: {line}", file=sys.stderr, flush=True)
     return status
 
 

@@ -1,8 +1,10 @@
 """Films as cameras, phones and programs make them: how each kind is read, and what is written of it."""
 
 import importlib
+import os
 import re
 import subprocess
+import sys
 
 import imageio_ffmpeg
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 import recipe
+from conftest import ROOT
 from nst.pictures import ffmpeg, hdr, video
 
 pytest.importorskip("cv2", reason="films need OpenCV, requirements-film.txt")
@@ -112,6 +115,40 @@ def test_frames_too_small_for_motion_are_told_first(paint_here, shots, size, sta
     found, _, error = paint_here("--content_image_filename", shots(*size), *FAST, "--recolor_content", "true")
     assert (found, error.count("\n")) == (status, 1 if status else 0)
     assert ("too small to find motion in" in error) == bool(status)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs terminals as Unix has them")
+def test_in_the_background_of_a_terminal_no_ffmpeg_stops_the_program(tmp_path):
+    """The terminal stops a process in the background that touches it: ffmpeg does if it has it as its input."""
+    code = f"""if True:
+        import sys; sys.path.insert(0, {str(ROOT)!r})
+        from PIL import Image; from nst.pictures import ffmpeg, video
+        assert ffmpeg.shortage() is None
+        film = video.find_film({str(make(tmp_path / "film.mp4"))!r}, "", 10**6)
+        list(film.images())
+        video.encode(path := film.path.with_name("written.mp4"), film.size, [Image.new("RGB", film.size)] * 3, 10)
+        video.add_sound(path, film._replace(facts=film.facts._replace(sounds=((0, "aac"),))), 3)
+    """
+    own, its = os.openpty()
+    script = ["sh", "-m", "-c", '"$@" & wait $!; exit $?', "sh", sys.executable, "-c", code]
+    process = subprocess.Popen(
+        script, stdin=its, stdout=its, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: take_terminal(its)
+    )
+    try:
+        _, error = process.communicate(timeout=30)
+    finally:
+        os.close(own)
+        process.kill()
+    assert (tmp_path / "written.mp4").exists(), error
+
+
+def take_terminal(number):
+    """Make the terminal of that number this process's own."""
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(number, termios.TIOCSCTTY, 0)
 
 
 # --- How each kind is read --------------------------------------------------------------------------------------
