@@ -1,6 +1,7 @@
 """Films as cameras, phones and programs make them: how each kind is read, and what is written of it."""
 
 import importlib
+import itertools
 import os
 import re
 import subprocess
@@ -197,6 +198,35 @@ def test_a_frame_that_is_held_is_found_from_the_middle_of_a_film(tmp_path):
         _, (image,) = read(path, f"{start}:{start + 1}")
         np.testing.assert_array_equal(image, every[start])
     assert (every[119] == every[0]).all() and (every[122] != every[0]).any()
+
+
+HELD = {
+    "a long hold": ([80, 80, 2000, 80], 12.5, (1, 1, 25, 1)),
+    "even": ([70] * 4, 1000 / 70, (1,) * 4),
+    "as even as WebP can be": ([33, 33, 34, 33], 4000 / 133, (1,) * 4),
+    "without a common tick": ([70, 130, 110, 60], 100, (7, 13, 11, 6)),
+}
+
+
+@pytest.mark.parametrize("times, rate, holds", HELD.values(), ids=HELD.keys())
+def test_each_picture_of_an_animation_is_shown_for_its_time(tmp_path, times, rate, holds):
+    path = tmp_path / "film.webp"
+    images = [Image.new("RGB", (40, 30), (50 * i, 90, 90)) for i in range(4)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=times)
+    film = video.find_film(path, "all", 10**6)
+    assert (film.rate, film.holds) == (pytest.approx(rate), holds)
+    film = video.find_film(path, "::2", 10**6)
+    assert np.divide(film.holds, film.rate) == pytest.approx([sum(times[:2]) / 1000, sum(times[2:]) / 1000], abs=0.001)
+
+
+def test_the_holds_of_a_gif_are_kept(paint_here, tmp_path):
+    images = [Image.fromarray(recipe.content(height=30, width=46)[:, 3 * i : 3 * i + 40]) for i in range(3)]
+    images[0].save(tmp_path / "holds.gif", save_all=True, append_images=images[1:], duration=[100, 2000, 100])
+    assert paint_here("--content_image_filename", "holds.gif", "--frames", "all", *FAST)[0] == 0
+    film, shown = read(tmp_path / "output" / "generated_video.mp4")
+    assert (film.rate, film.count) == (10, 22)
+    steps = [np.abs(after - before).mean() for before, after in itertools.pairwise(shown)]
+    assert min(steps[0], steps[20]) > 3 * max(steps[1:20])
 
 
 @pytest.mark.parametrize("rate, exact", [("24000/1001", 24000 / 1001), ("30000/1001", 30000 / 1001), ("24", 24)])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+import nst.record
 import nst_utils
 from nst.descent import optimizers
 from nst.films import flow
@@ -23,6 +24,7 @@ from nst.run import make_scale, ready, recording
 
 SAME_SHOT = 0.3  # the least fraction of a frame that must be visible in the frame before
 SETTLING = 4  # frames until a newly visible area is fully held to what was painted there
+MANY_FRAMES = 100  # which take a while to look at
 SMALL_SIDE = 128  # pixels: the long side at which the colours of a shot are measured
 
 
@@ -133,6 +135,8 @@ def colours_of_shot(job, first):
     settings = job.settings
     if not settings.recolor_content and settings.preserve_colors not in ("luminance", "histogram"):
         return None
+    if len(job.film.chosen) - first > MANY_FRAMES:
+        nst.record.say(f"Measuring the colours of the shot that begins at frame {first + 1}", quiet=settings.quiet)
     found, before = {}, None
     for _, image in job.film.images(first):
         small = small_content(job.originals, image)

@@ -73,7 +73,10 @@ class FilmRecord(contextlib.ExitStack):
             self.say(f"Painted {self.job.result}")
 
     def pictures(self, count):
-        """Yields the first count frames. If one was removed or changed since, the frame before is shown for longer."""
+        """Yields the first count frames, each as often as it is held.
+
+        If one was removed or changed since, the frame before is shown for longer.
+        """
         recipe, before = self.job.recipe, None
         for number in range(count):
             path = self.frame_path(number)
@@ -82,7 +85,7 @@ class FilmRecord(contextlib.ExitStack):
             else:
                 self.say(f"{path} is missing or not of this run: the frame before is shown in its place")
             if before is not None:
-                yield before
+                yield from [before] * self.job.film.hold(number)
 
     def end_badly(self, picture):
         """Write the video so far, without the frame that failed."""

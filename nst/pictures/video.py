@@ -20,6 +20,7 @@ from nst.errors import InputError, RunError, reason
 from nst.pictures import decode, ffmpeg, hdr
 
 PLAYED_EVERYWHERE = "aac", "mp3"  # the sounds in an .mp4 that every browser plays
+EVEN_MILLISECONDS = 2  # times that differ by less are meant to be equal: 33, 33 and 34 are a thirtieth of a second
 ORIENTATION, LYING = 274, (5, 6, 7, 8)  # EXIF's tag, and its values for a picture that lies on its side
 
 
@@ -29,16 +30,16 @@ class Film(NamedTuple):
     path: pathlib.Path
     kind: str  # "video", "animation" or "folder"
     size: tuple  # (width, height)
-    rate: float  # frames a second, counting the chosen ones
+    rate: float  # ticks a second; each chosen frame is shown for one, or for as many as holds says
     count: int  # of all frames
     chosen: range  # of frame numbers
     max_pixels: int  # of a frame
     facts: ffmpeg.Facts | None = None  # of a video
+    holds: tuple = ()  # ticks for each chosen frame of an animation
 
-    @property
-    def source_rate(self):
-        """Frames a second, counting all."""
-        return self.rate * self.chosen.step
+    def hold(self, number):
+        """For how many ticks a chosen frame is shown."""
+        return self.holds[number] if self.holds else 1
 
     def images(self, first=0):
         """Yields (number, image) of the chosen frames, starting with number first. Raises RunError for a damaged one.
@@ -85,7 +86,7 @@ def find_film(path, frames, max_pixels, folder_rate=ffmpeg.DEFAULT_RATE):
     else:
         kind = "video"
     try:
-        size, rate, count, facts = PROBES[kind](path) or (None, 0, 0, None)
+        size, times, count, facts = PROBES[kind](path) or (None, None, 0, None)
     except InputError:
         raise
     except (OSError, SyntaxError, ValueError) as error:
@@ -99,8 +100,21 @@ def find_film(path, frames, max_pixels, folder_rate=ffmpeg.DEFAULT_RATE):
     chosen = range(count)[parse_frames(frames)]
     if not chosen:
         raise InputError(f"argument --frames: {frames} is none of the {count} frames of {path}")
-    rate = folder_rate if kind == "folder" else rate
-    return Film(path, kind, size, rate / chosen.step, count, chosen, max_pixels, facts)
+    if kind == "animation":
+        rate, holds = ticks([sum(times[frame : frame + chosen.step]) for frame in chosen])
+    else:
+        rate, holds = (folder_rate if kind == "folder" else facts.rate) / chosen.step, ()
+    return Film(path, kind, size, rate, count, chosen, max_pixels, facts, holds)
+
+
+def ticks(milliseconds):
+    """(ticks a second, [ticks for each picture]) that show each picture for its time, to a hundredth of a second."""
+    if max(milliseconds) - min(milliseconds) <= EVEN_MILLISECONDS:
+        return 1000 / np.mean(milliseconds), (1,) * len(milliseconds)
+    ends = np.rint(np.cumsum(milliseconds) / 10).astype(int)
+    hundredths = np.diff(ends, prepend=0).clip(1)
+    tick = np.gcd.reduce(hundredths)
+    return 100 / tick, tuple((hundredths // tick).tolist())
 
 
 def first_picture(path, max_pixels=math.inf):
@@ -125,8 +139,8 @@ def is_picture(path):
         return False
 
 
-# --- Each kind of film: a probe, which gives (size, rate, count, facts) or None, and a reader, which yields functions
-# --- that return an image, from the frame of number first on
+# --- Each kind of film: a probe, which gives (size, times in ms of an animation, count, ffmpeg's facts of a video) or
+# --- None, and a reader, which yields functions that return an image, from the frame of number first on
 
 
 def probe_video(path):
@@ -136,7 +150,7 @@ def probe_video(path):
         return None
     stamp = path.stat()
     facts = ffmpeg.facts_of(path, stamp.st_mtime_ns, stamp.st_size)
-    return facts and (facts.size, facts.rate, facts.count, facts)
+    return facts and (facts.size, None, facts.count, facts)
 
 
 def read_video(film, first):
@@ -157,7 +171,7 @@ def probe_animation(path):
         for frame in ImageSequence.Iterator(image):
             frame.load()  # a WebP has its duration only then
             milliseconds.append(frame.info.get("duration", 0) or 100)
-        return image.size, 1000 / np.mean(milliseconds), len(milliseconds), None
+        return image.size, milliseconds, len(milliseconds), None
 
 
 def read_animation(film, first):
@@ -205,7 +219,7 @@ def probe_folder(path):
         if (other := upright_size(file)) != size:
             told = " and ".join(f"{w} x {h} ({f.name})" for (w, h), f in ((size, files[0]), (other, file)))
             raise InputError(f"{path}: the frames have different sizes, {told}; bring them to one size")
-    return size, ffmpeg.DEFAULT_RATE, len(files), None
+    return size, None, len(files), None
 
 
 def read_folder(film, first):
@@ -261,7 +275,7 @@ def add_sound(path, film, count):
     """
     if film.kind != "video" or not (sounds := [sound for sound in film.facts.sounds if sound[1] != "none"]):
         return
-    start, seconds = film.chosen.start / film.source_rate, count / film.rate
+    start, seconds = film.chosen.start / film.facts.rate, count / film.rate
     with_sound = path.with_name(f".{path.name}.sound.part")  # which the next run removes if this one is killed
     for played in PLAYED_EVERYWHERE, ():  # some files of a codec do not fit into an .mp4
         words = ["-i", ffmpeg.local(path), "-ss", f"{start:.6f}", "-t", f"{seconds:.6f}", "-i", ffmpeg.local(film.path)]
