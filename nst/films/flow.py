@@ -13,6 +13,7 @@ import numpy as np
 
 ALIKE_PIXELS, ALIKE_LEVELS = 5, 12  # a difference of this many grey levels over this many pixels is visible
 LEAST_CONTRAST, CONTRAST = 2, 50  # grey levels, standard deviations: a frame that shows nothing; an evenly lit one
+FADE_LEVELS = 0.75  # grey levels: a mean change of all that seems still, which noise does not make
 STROKE = 1 / 40  # of the long side: finer structure is texture
 DETAIL = 0.6  # how much of the content's fine structure lies under the strokes of what comes into sight
 SMALLEST_SIDE = 16  # pixels: OpenCV ends the program at some smaller sizes
@@ -66,6 +67,20 @@ def trust(back, forth):
     x, y = columns + back[..., 0], rows + back[..., 1]
     outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
     return (~(hidden | edge | outside)).astype("float32")
+
+
+def still(before, here):
+    """(n_H, n_W), True where a frame differs from another only by noise, as compression and cameras make it."""
+    change = here.astype("float32") - before
+    alike = cv2.blur(np.abs(change).max(2), (ALIKE_PIXELS, ALIKE_PIXELS)) < ALIKE_LEVELS
+    fades = alike.any() and np.abs(change[alike].mean(0)).max() > FADE_LEVELS
+    return alike & ~fades
+
+
+def surroundings(area):
+    """(n_H, n_W), 0 to 1: 1 in an area (n_H, n_W) of bools, falling to 0 within two strokes around it."""
+    side = 2 * round(max(area.shape) * STROKE) + 1
+    return cv2.blur(cv2.dilate(area.astype("float32"), np.ones((side, side))), (side, side)).clip(0, 1)
 
 
 def start_from(painted, before, here, back, trusted, texture):

@@ -2,7 +2,7 @@
 
 The frame before is carried along the motion, after Ruder, Dosovitskiy & Brox 2016 (see nst.films.flow). Where the
 motion is reliable, the picture may change only a little. If too little of it is reliable, a new shot begins; its first
-frame is painted like a single picture.
+frame is painted like a single picture. What stands still keeps its paint.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ class PaintedFrame(NamedTuple):
 
     scene        the Scene of the frame
     original     its content in its own colours, uint8 (n_H, n_W, 3)
+    reference    the content from which each pixel was painted, as original: what stands still keeps its paint
     picture      G
     costs        those of G, {name: cost}
     settled      (n_H, n_W): 0 for newly visible pixels, 1 after SETTLING frames
@@ -42,6 +43,7 @@ class PaintedFrame(NamedTuple):
 
     scene: Scene
     original: np.ndarray
+    reference: np.ndarray
     picture: np.ndarray
     costs: dict
     settled: np.ndarray
@@ -63,7 +65,7 @@ def paint(job, stop):
                 before = resumed(job, originals)
                 continue
             before = paint_frame(job, number, originals, before, model, optimizer, stop)
-            state = {"settled": before.settled, "scene": before.first}
+            state = {"settled": before.settled, "reference": before.reference, "scene": before.first}
             record.add(number, originals.canvas, before.picture, before.costs, state)
             if stop.signum:
                 break
@@ -74,14 +76,21 @@ def resumed(job, originals):
     """The frame that the checkpoint ends with."""
     first = int(job.checkpoint.get("scene", 0))
     of_content = colours_of_shot(job, first)
-    scene, picture = make_scene(originals, job.settings, of_content), job.checkpoint["picture"]
-    return PaintedFrame(scene, as_bytes(originals), picture, {}, job.checkpoint["settled"], first, of_content)
+    scene, original = make_scene(originals, job.settings, of_content), as_bytes(originals)
+    picture, settled = (job.checkpoint[name] for name in ("picture", "settled"))
+    reference = job.checkpoint.get("reference", original)
+    return PaintedFrame(scene, original, reference, picture, job.last_costs, settled, first, of_content)
 
 
 def paint_frame(job, number, originals, before, model, optimizer, stop):
     """Paint the next frame, a PaintedFrame. before is the frame before, or None."""
     settings, original = job.settings, as_bytes(originals)
-    scene = before and continued(job, number, originals, original, before)
+    still = before and flow.still(before.reference, original)
+    if before and still.all():
+        scene = make_scene(originals, settings, before.of_content)
+        return before._replace(scene=scene, original=original, costs={**before.costs, "temporal": 0.0})
+    changed = before and changed_from(before, still)
+    scene = before and continued(job, number, originals, original, before, changed)
     if scene:
         # It starts from the frame before, without noise.
         settings = dataclasses.replace(settings, init="content", init_image="", neighbour_share=(0.0,))
@@ -97,12 +106,18 @@ def paint_frame(job, number, originals, before, model, optimizer, stop):
     ]
     for last in optimizers.descend(scales, optimizer):  # noqa: B007 (the last one counts)
         stop.check()
-    settled = np.minimum(settled + 1 / SETTLING, 1)
-    return PaintedFrame(scene, original, last.picture, last.costs, settled, first, of_content)
+    picture, reference, settled = np.asarray(last.picture), original, np.minimum(settled + 1 / SETTLING, 1)
+    if first != number:
+        picture = mixed(picture, before.picture, changed)
+        reference = np.where(still[..., np.newaxis], before.reference, original)
+    return PaintedFrame(scene, original, reference, picture, last.costs, settled, first, of_content)
 
 
-def continued(job, number, originals, original, before):
-    """The Scene of a frame that starts from the frame before, or None if a new shot begins."""
+def continued(job, number, originals, original, before, changed):
+    """The Scene of a frame that starts from the frame before, or None if a new shot begins.
+
+    changed is what changed_from() returns: the rest starts as it was painted, and is held to that.
+    """
     back, forth = flow.flow(original, before.original), flow.flow(before.original, original)
     trusted = flow.trust(back, forth)
     if trusted.mean() < SAME_SHOT:
@@ -112,7 +127,21 @@ def continued(job, number, originals, original, before):
     texture = texture_of(scene, (job.settings.seed, number))
     start = flow.start_from(painted, *(content.image for content in contents), back, trusted, texture)
     trust = trusted * np.clip(flow.look_up(before.settled, back), 0, 1)
-    return dataclasses.replace(scene, start=start, trust=trust)
+    trust = np.maximum(trust, 1 - changed[..., 0])
+    return dataclasses.replace(scene, start=np.float32(mixed(start, painted, changed)), trust=trust)
+
+
+def changed_from(before, still):
+    """(n_H, n_W, 1), 0 to 1: how much of each pixel is painted anew, if still is what stands still.
+
+    What came into sight is not finished with its first frame. It goes on being painted until it is settled.
+    """
+    return flow.surroundings(~still | (before.settled < 1))[..., np.newaxis]
+
+
+def mixed(new, old, share):
+    """new with that share, and old with the rest: exactly new or old where the share is 1 or 0."""
+    return share * new + (1 - share) * old
 
 
 def texture_of(scene, seed):
