@@ -39,7 +39,6 @@ if __name__ == "__main__":
     open_streams()
 
 try:
-    import nst.batches.jobs
     from nst.errors import InputError, PrintError, RunError, WriteError, reason, with_path
     from nst.films.job import prepare
     from nst.flags import parse_settings
@@ -195,6 +194,8 @@ def main(argv=None):
         try:
             settings = parse_settings(argv)
             if settings.is_batch:
+                import nst.batches.jobs  # brings what draws the report, which other runs do not need
+
                 return nst.batches.jobs.run(settings, argv, stop, start)
             job = prepare(settings)
             if not job.finished:
