@@ -111,41 +111,6 @@ def test_stopping_before_the_first_iteration_is_told(command, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["none"]
 
 
-def test_what_was_started_in_the_background_ignores_ctrl_c(command, tmp_path):
-    """A shell script starts it so with &. Here a TensorFlow is missing that takes its time."""
-    (tmp_path / "none").mkdir()
-    late = "import time; print('starting', flush=True); time.sleep(1); raise ModuleNotFoundError('too late')"
-    (tmp_path / "none" / "tensorflow.py").write_text(late)
-    environment, pipes = {**os.environ, "PYTHONPATH": str(tmp_path / "none")}, {"stdout": -1, "stderr": -1}
-    script = ["sh", "-c", '"$@" & echo $!; wait $!', "sh", *command()]
-    process = subprocess.Popen(script, cwd=tmp_path, env=environment, text=True, **pipes)
-    pid = int(process.stdout.readline())
-    assert process.stdout.readline() == "starting\n"
-    os.kill(pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 1 and told.startswith("nst_main.py: error: too late;") and told.count("\n") == 1
-
-
-CLOSED = [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"]
-
-
-@pytest.mark.parametrize("closed", CLOSED)
-def test_closed_streams_are_no_traceback(command, tmp_path, closed):
-    """A mistake is found, and what was to be told of it does not go into a file."""
-    script = ["sh", "-c", f'"$@" {closed}', "sh", *command("--epochs", "x")]
-    run = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
-    assert (run.returncode, run.stdout, "Traceback" in run.stderr) == (2, "", False)
-    assert run.stderr.count("\n") == (closed == ">&-")
-
-
-@pytest.mark.slow
-def test_files_do_not_get_what_is_written_to_closed_streams(command, tmp_path, paint_here):
-    script = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command()]
-    assert subprocess.run(script, cwd=tmp_path, capture_output=True).returncode == 0
-    assert paint_here("--output_dir", "open")[0] == 0
-    assert left(tmp_path / "output") == left(tmp_path / "open")
-
-
 def test_a_second_signal_ends_at_once(command, tmp_path):
     """After a single one the iteration's end would have been waited for, told, and its picture saved."""
     process = start(command, tmp_path, "--epochs", 1000, "--image_size", 600, "--print_every", 1, "--save_every", 1000)
