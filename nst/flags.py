@@ -121,7 +121,10 @@ def parse_settings(argv=None, more=()):
     if any(word.startswith("--preset=") for word in words):  # a preset, even original, overrides the recipe
         recipe = [word for word in recipe if word.partition("=")[0] not in PRESET_FLAGS]
     if settings.init_image:  # it replaces their start
-        recipe, preset = ([word for word in before if not word.startswith("--init=")] for before in (recipe, preset))
+        recipe, preset = (
+            [word for word in before if not word.startswith(("--init=", "--noise_ratio="))]
+            for before in (recipe, preset)
+        )
     settings = parse_words([*recipe, *preset, *words])
     if fault := contradiction(settings):
         for words, source in (recipe, f"the settings of {settings.settings}"), (preset, f"--preset {settings.preset}"):

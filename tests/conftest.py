@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -25,6 +26,8 @@ MODULES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.py"), *R
 
 def pytest_configure(config):
     """TensorFlow as the program sets it up, for all tests; not in the process that only hands them out."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background; the program would ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput") or not config.option.numprocesses:
         nst_main.start()
 

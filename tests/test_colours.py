@@ -93,24 +93,21 @@ def test_histogram_gives_the_contents_mean_and_covariance():
     np.testing.assert_allclose(np.cov(S.T), np.cov(C.T), rtol=2e-3)
 
 
-def test_a_content_gets_the_colours_that_its_styles_have_at_its_luminance_in_each_region():
+def test_a_content_is_recoloured_to_its_styles_mean_and_covariance_in_each_region():
     """The halves have a style of their own, the left one two; what no style has keeps its colours."""
     content, *styles = (recipe.picture(seed, 30, 40) // 3 + 80 for seed in (1, 2, 3, 4))
     left, right = (np.repeat([half], 30, 0).astype("float32") for half in ([1] * 18 + [0] * 22, [0] * 22 + [1] * 18))
     pictures = [Picture(np.float32(image), {name: 1}) for name, image in zip("AAB", styles, strict=True)]
     of_content = Picture(np.float32(content), {"A": left, "B": right})
     scene = scene_of(of_content, *pictures, recolor_content=True, style_weights=(3, 1, 1))
-    result, Y = scene.content.image, nst.pictures.colours.luminance
+    result = scene.content.image
     assert (result[:, 18:22] == content[:, 18:22]).all()
     means, covariances, _ = zip(*map(nst.pictures.colours.moments, styles), strict=True)
     of_left = (3 * means[0] + means[1]) / 4, (3 * covariances[0] + covariances[1]) / 4
-    for part, (mean, covariance) in (np.s_[:, :18], of_left), (np.s_[:, 22:], (means[2], covariances[2])):
-        np.testing.assert_allclose(result[part].mean((0, 1)), mean, atol=0.5)
-        L = nst.pictures.colours.LUMINANCE
-        assert Y(result[part]).std() == pytest.approx(np.sqrt(L @ covariance @ L), rel=0.05)
-        assert np.corrcoef(Y(result[part]).ravel(), Y(content[part]).ravel())[0, 1] > 0.999
-        slope = np.cov(result[part].reshape(-1, 3).T, Y(result[part]).ravel())[:3, 3] / Y(result[part]).var()
-        np.testing.assert_allclose(slope, covariance @ L / (L @ covariance @ L), rtol=0.02, atol=0.02)
+    for part, (mean, covariance) in (result[:, :18], of_left), (result[:, 22:], (means[2], covariances[2])):
+        seen_mean, seen_covariance, _ = nst.pictures.colours.moments(part)
+        np.testing.assert_allclose(seen_mean, mean, atol=0.5)
+        np.testing.assert_allclose(seen_covariance, covariance, atol=0.08 * covariance.max())
 
 
 def test_the_contrast_of_a_photograph_in_fog_is_raised_within_bounds():

@@ -16,7 +16,7 @@ import numpy as np
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # Y of YIQ
 
 GREY = 3  # levels: in a grey picture the channels differ by no more
-NOISE = 5  # levels, the standard deviation that every photograph is taken to have at least
+NOISE = 5  # levels, the standard deviation that every colour of a photograph is taken to have
 MOST_GAIN = 4  # by which the contrast of a photograph is raised at most
 
 
@@ -102,18 +102,17 @@ TO_GREY = Map(np.tile(LUMINANCE, (3, 1)), np.zeros(3), np.zeros(3))
 def recolor(here, styles):
     """The Map from a content with the Moments here to the mean colours of its styles, [(weight, Moments)].
 
-    Each luminance of the content gets the colour that the styles have, on average, at this luminance: a bright sky
-    gets the colours of what is bright in the style, whatever its hue. The luminance gets the styles' mean and
-    deviation, as in match_luminance. The content counts as having NOISE, and its contrast is raised by MOST_GAIN at
-    most: otherwise the noise and the JPEG blocks of an even photograph would be seen.
+    It is [Colour]'s histogram matching the other way round. The content counts as having NOISE in every colour:
+    otherwise the noise of a grey photograph would become coloured. Its contrast is raised by MOST_GAIN at most:
+    otherwise the JPEG blocks of a photograph in fog would be seen.
     """
     there = mean_of([one._replace(weight=weight) for weight, one in styles])
-    variance, other_variance = (LUMINANCE @ one.covariance @ LUMINANCE for one in (here, there))
     if is_even(there):  # it has no light and dark: the content keeps its own
         return Map(np.tile(LUMINANCE, (3, 1)), here.mean, there.mean)
-    gain = min(MOST_GAIN, np.sqrt(other_variance / (variance + NOISE**2)))
-    colour_of_luminance = there.covariance @ LUMINANCE / other_variance
-    return Map(gain * np.outer(colour_of_luminance, LUMINANCE), here.mean, there.mean)
+    change = match_histogram(here._replace(covariance=here.covariance + NOISE**2 * np.eye(3)), there)
+    gain = np.sqrt(LUMINANCE @ change.A @ here.covariance @ change.A.T @ LUMINANCE)
+    gain /= max(np.sqrt(LUMINANCE @ here.covariance @ LUMINANCE), 1e-9)
+    return change._replace(A=change.A * (MOST_GAIN / gain)) if gain > MOST_GAIN else change
 
 
 def power(covariance, exponent):
