@@ -57,12 +57,12 @@ class Content(NamedTuple):
         if settings.neighbour_share_here == 1:
             return None
         layers = dict(settings.content_layer_weights)
-        counted = np.minimum(sum(scene.content.regions.values()), 1) * neighbours.calmness(scene.content.image)
+        covered = np.minimum(sum(scene.content.regions.values()), 1)
         return cls(
             constant(settings.alpha * factor),
             {layer: constant(weight) for layer, weight in layers.items()},
             sight.look(scene.content.image, list(layers)),
-            nst_utils.guide(counted, layers),
+            {} if np.all(covered == 1) else nst_utils.guide(covered, layers),
         )
 
     def measure(self, seen, part):
