@@ -4,17 +4,14 @@ The flags of argparse and their help are made of the fields of Settings.
 """
 
 import argparse
-import codecs
-import json
 import math
 import os
-import pathlib
 import sys
 import typing
 
-from nst.errors import InputError, reason
-from nst.pictures.encode import read_comment
-from nst.settings import FIELDS, HEADINGS, PATHS, PRESET_FLAGS, PRESETS, RECIPE, RECIPE_FILE, Settings
+from nst.errors import InputError
+from nst.recipe import read_recipe
+from nst.settings import FIELDS, HEADINGS, PATHS, PRESET_FLAGS, PRESETS, Settings
 
 BETWEEN_VALUES = "\0"  # a character that no word of a command line can hold
 
@@ -219,32 +216,3 @@ def cell_words(name, cell):
         raise InputError(f"argument --{name}: a character of code 0 is in its value")
     words = [word.strip() for word in cell.split(";")]
     return to_words({name: words if value_type(FIELDS[f"--{name}"])[1] else cell})
-
-
-def read_recipe(path):
-    """The recipe in a settings.json or a picture: {"settings": {name: value}, "sha256": ..., ...}.
-
-    Raises InputError if there is none.
-    """
-    try:
-        with open(path, "rb") as file:
-            is_text = file.read(4).removeprefix(codecs.BOM_UTF8).startswith(b"{")
-    except OSError as error:
-        raise InputError(f"argument --settings: {path}: cannot be read ({reason(error)})") from error
-    try:
-        recipe = json.loads(pathlib.Path(path).read_text("utf-8-sig") if is_text else read_comment(path))
-        if not (recipe["settings"].keys() <= RECIPE and isinstance(recipe["sha256"], dict)):
-            raise ValueError("unknown settings")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"argument --settings: {path}: neither a settings.json nor a picture with the settings of this program"
-        ) from error
-    return recipe
-
-
-def find_recipe(folder):
-    """The recipe in the settings.json that a run left in its folder, or None."""
-    try:
-        return read_recipe(folder / RECIPE_FILE)
-    except InputError:
-        return None

@@ -22,9 +22,9 @@ import nst.files
 import nst.pictures.ffmpeg
 import nst.pictures.scene
 from nst.errors import InputError, RunError
-from nst.flags import find_recipe, read_recipe
 from nst.network import weights
 from nst.pictures.originals import Originals, Reader, check_headers, read_originals
+from nst.recipe import comment, find_recipe, read_recipe
 from nst.settings import CHANGEABLE, COARSEST_SIDE, FIELDS, FILES, OF_FILMS, PICTURES, RECIPE, RECIPE_FILE, Settings
 
 CHECKPOINT, CURVE, COSTS, FRAMES = "checkpoint.npz", "costs.png", "costs.csv", "frames"  # in the output folder
@@ -93,6 +93,7 @@ class Job:
             and spread(checkpoint["epochs"], len(epochs)) == epochs
             and self.result.exists()
             and checkpoint.get("dpi", 0) == self.settings.dpi
+            and checkpoint.get("metadata", Settings.metadata) == self.settings.metadata
             and (animation == "none" or (checkpoint.get("animation") == animation and self.animation.exists()))
         )
 
@@ -106,11 +107,18 @@ class Job:
         """Everything needed to run this again, in JSON's types: settings, SHA-256 of the files, versions."""
         settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name in self.of_recipe}
         settings["weights"] = str(self.weights.name)  # not the default, which depends on the files that are there
+        if settings["metadata"] == Settings.metadata:
+            del settings["metadata"]  # most recipes are older than this setting
         if (epochs := [count for _, count in self.schedule]) != self.asked_epochs:
             settings["epochs"] = epochs
         named = [name for name in FILES if self.identity[name] and self.identity[name] not in weights.WORDS]
         digests = {name: self.identity[name] for name in named}
         return {"settings": settings, "sha256": digests, "versions": versions()}
+
+    @property
+    def comment(self):
+        """What a file besides the pictures says of its making: the recipe without the names of folders, or ""."""
+        return comment(self.recipe, self.settings)
 
     @property
     def asked_epochs(self):

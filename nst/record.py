@@ -20,12 +20,12 @@ from PIL import Image
 
 import nst.files
 import nst_utils
-from nst.errors import InputError, WriteError, reason
-from nst.flags import find_recipe
+from nst.errors import WriteError, reason
 from nst.job import COSTS, CURVE, FRAMES
 from nst.pictures import decode, encode
 from nst.pictures.animation import write_animation
-from nst.settings import CHANGEABLE, FIELDS, RECIPE_FILE
+from nst.recipe import comment, find_recipe, is_of_run, mark_of
+from nst.settings import RECIPE_FILE
 
 CHECKPOINT_SECONDS = 60  # a run that is killed loses at most this much work, and an iteration
 
@@ -104,12 +104,12 @@ class Record(contextlib.ExitStack):
             self.save_checkpoint(finished=False)
         elif self.iteration % self.save_every:
             self.folder.attempt(self.save_picture, self.job.output / f"{self.iteration}.png", self.picture)
-        recipe = json.dumps(self.job.recipe)
         self.write_costs()
-        self.folder.attempt(draw_curve, self.job.output / CURVE, self.history, recipe)
+        self.folder.attempt(draw_curve, self.job.output / CURVE, self.history, self.job.comment)
         if self.settings.animation != "none":
             height, width = self.job.originals.canvas.size
-            self.folder.attempt(write_animation, self.job.animation, (width, height), self.animated(), recipe)
+            more = (width, height), self.animated(), self.job.comment
+            self.folder.attempt(write_animation, self.job.animation, *more)
         self.folder.end()
         if not stopped:
             self.save_checkpoint(finished=True)
@@ -265,20 +265,6 @@ class Folder:
             self.write_settings()
 
 
-def is_of_run(path, recipe, first):
-    """Whether a numbered picture is from the run with that recipe; first is the number of the run's first picture."""
-    try:
-        its, recipe = json.loads(encode.read_comment(path)), json.loads(json.dumps(recipe))
-        defaults = json.loads(json.dumps({field.name: field.default for field in FIELDS.values()}))
-        # A picture of an older version lacks the settings that came later.
-        settings = {name: its["settings"].get(name, defaults.get(name)) for name in recipe["settings"]}
-        changes = dict.fromkeys(CHANGEABLE)  # --resume can have changed these
-        alike = {**settings, **changes} == {**recipe["settings"], **changes}
-        return alike and its["sha256"] == recipe["sha256"] and its["iteration"] == int(path.stem) - first
-    except (InputError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
 def shown(picture, canvas, settings):
     """G as the user sees it, laid on its canvas, with the colours to preserve; mean-subtracted like G."""
     keep = settings.preserve_colors
@@ -289,8 +275,12 @@ def shown(picture, canvas, settings):
 
 
 def save_picture(path, picture, canvas, settings, recipe):
-    """Write G as the user sees it, with its recipe as a comment."""
-    remarks = {"comment": json.dumps(recipe), "dpi": settings.dpi, "alpha": canvas.alpha}
+    """Write G as the user sees it, with its recipe as a comment and what it keeps of the content's EXIF."""
+    remarks = {"dpi": settings.dpi, "alpha": canvas.alpha}
+    if settings.metadata == "recipe":
+        remarks |= {"comment": comment(recipe, settings), "kept": canvas.kept}
+    elif path.stem.isdecimal():
+        remarks["mark"] = mark_of(recipe)
     nst_utils.save_image(path, shown(picture, canvas, settings), **remarks)
 
 
@@ -303,6 +293,7 @@ def write_checkpoint(job, state, history, facts):
         "epochs": [epochs for _, epochs in job.schedule],
         "animation": job.settings.animation,
         "dpi": job.settings.dpi,
+        "metadata": job.settings.metadata,
         **facts,
     }
     nst.files.write_arrays(job.checkpoint_path, {**state, **facts})
@@ -376,6 +367,6 @@ def draw_curve(path, history, comment=""):
     axes.grid(alpha=0.3)
     axes.legend()
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", metadata={encode.COMMENT: comment})
+    figure.savefig(drawn, format="png", metadata={encode.COMMENT: comment} if comment else {})
     with nst.files.whole_file(path) as file:
         file.write(drawn.getbuffer())

@@ -229,6 +229,13 @@ class Settings:
         at_most=65535,
         shapes_result=False,
     )
+    metadata: str = setting(
+        "recipe",
+        "what each picture contains: recipe, its settings (with the names of files, not of their folders) and the"
+        " content's date, camera, artist and copyright; or none; settings.json is written in any case",
+        choices=("recipe", "none"),
+        shapes_result=False,
+    )
     max_pixels: int = setting(
         MOST_PIXELS,
         "refuse input pictures with more pixels: a small file can unpack to more than the memory holds",
@@ -370,7 +377,7 @@ PICTURES = ("content_image_filename", "style_image_filename", "init_image", "con
 FILES = (*PICTURES, "weights")  # the settings that name files
 PATHS = (*FILES, "output_dir", "tensorboard", "settings", "batch")  # the settings that can have a ~ for the home folder
 # RECIPE are the settings that paint a picture again; CHANGEABLE are those of them that --resume lets change.
-CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi", "max_pixels", "fps"}
+CHANGEABLE = {"epochs", "print_every", "save_every", "output_format", "dpi", "metadata", "max_pixels", "fps"}
 # Headings of -h: each stands before the flag that it names.
 HEADINGS = {
     "preset": "what to paint",

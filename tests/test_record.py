@@ -261,6 +261,8 @@ def test_pictures_and_settings_json_carry_the_recipe(painted, inputs):
         "style_image_filename": [digest("style.png"), digest("content.png")],
         "weights": digest("thin.mat"),
     }
+    recipe["settings"] |= {"content_image_filename": "content.png", "weights": "thin.mat"}  # without their folders
+    recipe["settings"]["style_image_filename"] = ["style.png", "content.png"]
     for name, iteration in {"0.png": 0, "2.png": 2, "generated_image.jpg": 3}.items():
         with Image.open(painted / name) as picture:
             comment = picture.info["Comment"] if name.endswith("png") else picture.info["comment"].decode()

@@ -19,9 +19,9 @@ import jinja2
 
 import nst.files
 from nst.errors import InputError, RunError
-from nst.flags import find_recipe
 from nst.pictures.originals import find_image
 from nst.pictures.video import first_picture
+from nst.recipe import find_recipe
 
 SMALL_SIDE = 240  # pixels: the longer side of a thumbnail
 TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
@@ -122,7 +122,7 @@ def write_thumbnails(page, settings, status):
             nst.files.remove(small)  # of what was there before
             continue
         image.thumbnail((SMALL_SIDE, SMALL_SIDE))
-        image.save(encoded, "JPEG", quality=85)
+        image.save(encoded, "JPEG", quality=85, comment=b"")
         small.parent.mkdir(exist_ok=True)
         with nst.files.whole_file(small) as file:
             file.write(encoded.getvalue())

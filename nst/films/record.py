@@ -1,7 +1,6 @@
 """The record of a film: its frames as they are painted, and the video of them at the end."""
 
 import contextlib
-import json
 import math
 
 import numpy as np
@@ -64,7 +63,7 @@ class FilmRecord(contextlib.ExitStack):
         pictures = self.pictures(count)
         height, width = self.job.originals.canvas.size
         with nst.files.whole_path(self.job.result) as part:
-            video.encode(part, (width, height), pictures, film.rate, json.dumps(self.job.recipe))
+            video.encode(part, (width, height), pictures, film.rate, self.job.comment)
             video.add_sound(part, film, count)
         self.folder.end()
         if not stopped:

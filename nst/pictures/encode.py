@@ -9,9 +9,11 @@ from PIL.PngImagePlugin import PngInfo
 
 import nst.files
 from nst.errors import InputError, WriteError, reason
+from nst.pictures import exif
 from nst.pictures.decode import bounded
 
 COMMENT = "Comment"  # the keyword of the PNG standard
+MARK = b"nsTr"  # the name of a chunk of a PNG; by its capital it is one that other programs pass over
 DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH = 270, 282, 283, 296, 2  # tags of TIFF and EXIF
 # Pillow's options for each format: colours at full resolution, and no loss where the format allows it.
 WRITING = {
@@ -29,42 +31,55 @@ def format_of(path):
     return Image.registered_extensions()[pathlib.Path(path).suffix.lower()]
 
 
-def write_image(path, pixels, comment="", dpi=0, alpha=None):
+def write_image(path, pixels, comment="", dpi=0, alpha=None, kept=None, mark=b""):
     """Write uint8 pixels (n_H, n_W, 3) in the format that the suffix names. Raises WriteError.
 
-    comment is text in ASCII, dpi the pixels per inch for printing (0 for none), alpha a Pillow image in grey.
-    Each is written if the format has a place for it.
+    comment is text in ASCII, dpi the pixels per inch for printing (0 for none), alpha a Pillow image in grey, kept
+    {tag: value} of nst.pictures.exif, and mark the bytes by which read_mark tells a PNG from others. Each is written if
+    the format has a place for it.
     """
     path, encoded = pathlib.Path(path), io.BytesIO()  # some formats seek and read while they write
     format, image = format_of(path), Image.fromarray(pixels)
     if alpha and format in WITH_ALPHA:
         image.putalpha(alpha.resize(image.size))
     try:
-        image.save(encoded, format=format, **WRITING.get(format, {}), **remarks(format, comment, dpi))
+        image.save(encoded, format=format, **WRITING.get(format, {}), **remarks(format, comment, dpi, kept or {}, mark))
     except (OSError, ValueError) as error:  # the picture is larger than the format allows
         raise WriteError(f"{path}: cannot be written ({reason(error)})") from error
+    content = encoded.getbuffer()
+    if format == "TIFF" and exif.CAMERA in (kept or {}):
+        content = exif.with_camera(encoded.getvalue(), kept[exif.CAMERA])
     with nst.files.whole_file(path) as file:
-        file.write(encoded.getbuffer())
+        file.write(content)
 
 
-def remarks(format, comment, dpi):
-    """Pillow's options that write a comment and the pixels per inch (0 for none) in a format."""
+def remarks(format, comment, dpi, kept, mark):
+    """Pillow's options that write the remarks of write_image in a format."""
     density = {"dpi": (dpi, dpi)} if dpi else {}
     if format == "PNG":
-        text = PngInfo()
-        text.add_text(COMMENT, comment)
-        return {"pnginfo": text, **density}
+        chunks = PngInfo()
+        if comment:
+            chunks.add_text(COMMENT, comment)
+        if mark:
+            chunks.add(MARK, mark)
+        return {"pnginfo": chunks, "exif": exif.encoded(kept), **density}
     if format == "JPEG":
-        return {"comment": comment, **density}
+        return {"comment": comment, "exif": exif.encoded(kept), **density}
     if format == "TIFF":
-        return {"description": comment, **density}
+        place = {exif.CAMERA: 1} if exif.CAMERA in kept else {}  # with_camera puts the block there
+        return {"tiffinfo": {**kept, **place}, **({"description": comment} if comment else {}), **density}
     if format == "WEBP":
-        exif = Image.Exif()
-        exif[DESCRIPTION] = comment
+        kept = {**kept, DESCRIPTION: comment} if comment else dict(kept)
         if dpi:
-            exif.update({X_RESOLUTION: dpi, Y_RESOLUTION: dpi, RESOLUTION_UNIT: INCH})
-        return {"exif": exif}
+            kept |= {X_RESOLUTION: dpi, Y_RESOLUTION: dpi, RESOLUTION_UNIT: INCH}
+        return {"exif": exif.encoded(kept)}
     return {}
+
+
+def read_mark(path):
+    """The mark that write_image wrote into a PNG, b"" if there is none."""
+    with bounded(None), Image.open(path) as image:
+        return dict(getattr(image, "private_chunks", ())).get(MARK, b"")
 
 
 def read_comment(path):

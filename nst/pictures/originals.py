@@ -12,7 +12,7 @@ from PIL import Image
 
 import nst.files
 from nst.errors import InputError, PictureError
-from nst.pictures import colours, decode, encode, masks, video
+from nst.pictures import colours, decode, encode, exif, masks, video
 from nst.pictures.masks import EVERYWHERE
 from nst.pictures.resize import fill, resize, resize_share, size_with_long_side
 
@@ -49,13 +49,14 @@ class Canvas(NamedTuple):
 
     image is float32 (n_H, n_W, 3), 0 to 255; box (left, top, right, bottom) is the part that is painted. share,
     float32 (n_H, n_W), says how much of each pixel is painted, None if all is. alpha is the alpha channel of the
-    result, a Pillow image in grey, or None.
+    result, a Pillow image in grey, or None. kept is what the result keeps of the content's EXIF, or None.
     """
 
     image: np.ndarray
     box: tuple
     share: np.ndarray | None = None
     alpha: Image.Image | None = None
+    kept: dict | None = None
 
     @property
     def size(self):
@@ -129,6 +130,9 @@ class Reader(NamedTuple):
         if name in self.given:
             return decode.Decoded(self.given[name][0])
         return decode.read(find_image(name), self.max_pixels, finish)
+
+    def kept_exif(self, name):
+        return None if name in self.given else exif.read_kept(find_image(name))
 
     def size(self, name):
         """(width, height) of a picture as a viewer shows it, from its header where that tells.
@@ -208,6 +212,7 @@ def read_originals(settings, reader):
         )
     init, more = read_init(settings, reader, canvas, styles)
     notices += more
+    canvas = canvas._replace(kept=reader.kept_exif(settings.content_image_filename))
     return Originals(content._replace(regions=regions).cropped(canvas.box), tuple(styles), init, canvas, notices)
 
 
