@@ -93,6 +93,18 @@ def test_histogram_gives_the_contents_mean_and_covariance():
     np.testing.assert_allclose(np.cov(S.T), np.cov(C.T), rtol=2e-3)
 
 
+@pytest.mark.parametrize("how", ["luminance", "histogram"])
+def test_colours_that_a_mask_or_transparency_hides_do_not_count(how):
+    """The left half is dark and shown, the right half is white and hidden: the style becomes as dark as the left."""
+    content = recipe.picture(1, 30, 40) // 3
+    content[:, 20:] = 255
+    share = np.repeat([[1.0] * 20 + [0.0] * 20], 30, 0).astype("float32")
+    shown = Picture(np.float32(content), {EVERYWHERE: share})
+    (style,) = scene_of(shown, recipe.picture(2, 28, 36), preserve_colors=how).styles
+    expected = nst.pictures.colours.luminance(content[:, :20]).mean()
+    assert nst.pictures.colours.luminance(style.image).mean() == pytest.approx(expected, abs=2)
+
+
 def test_a_content_is_recoloured_to_its_styles_mean_and_covariance_in_each_region():
     """The halves have a style of their own, the left one two; what no style has keeps its colours."""
     content, *styles = (recipe.picture(seed, 30, 40) // 3 + 80 for seed in (1, 2, 3, 4))
