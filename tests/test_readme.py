@@ -101,6 +101,9 @@ def test_every_command_runs_as_pasted(pasted, inputs, capsys):
         assert run(command) == (0, ""), command
 
 
+REPORT = ".csv", ".html", "_files", ".jpg"
+
+
 def has_gnu_parallel():
     """There is another program of that name."""
     found = shutil.which("parallel")
@@ -131,7 +134,7 @@ def test_gnu_parallel_spreads_a_batch_as_pasted(pasted):
         shutil.rmtree("output", ignore_errors=True)
         subprocess.run(["bash", "-c", line], check=True, capture_output=True)
         left = {path.name for path in (pasted / "output").glob("[!.]*")}
-        assert left == folders | {f"batch-{i}-of-2.{ext}" for i in (1, 2) for ext in ("csv", "html", "jpg")}
+        assert left == folders | {f"batch-{i}-of-2{end}" for i in (1, 2) for end in REPORT}
         assert all((pasted / "output" / folder / "generated_image.jpg").exists() for folder in folders)
 
 
@@ -144,5 +147,5 @@ def test_the_slurm_script_paints_its_share(pasted, monkeypatch):
     subprocess.run(["bash", "-c", script], check=True, capture_output=True)
     assert {path.name for path in (pasted / "output").glob("[!.]*")} == {
         "coffee-wave",
-        *(f"batch-3-of-4.{ext}" for ext in ("csv", "html", "jpg")),
+        *(f"batch-3-of-4{end}" for end in REPORT),
     }

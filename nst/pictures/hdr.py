@@ -10,6 +10,8 @@ import functools
 import numpy as np
 from PIL import ImageFilter
 
+from nst.pictures.deep import from_light
+
 HLG, PQ = "arib-std-b67", "smpte2084"  # ffmpeg's names
 WHITE, BRIGHTEST = 203, 1000  # cd/m²
 KNEE = 0.5  # of the light of white: what is darker stays as it is
@@ -27,7 +29,7 @@ def table(transfer):
     coded = np.stack([red, green, blue], -1).reshape(-1, 3)
     light = (LIGHT[transfer](coded) / WHITE @ TO_709.T).clip(0, BRIGHTEST / WHITE)
     strongest = light.max(1, keepdims=True).clip(1e-6)
-    return ImageFilter.Color3DLUT(STEPS, to_srgb(light * compressed(strongest) / strongest).ravel().tolist())
+    return ImageFilter.Color3DLUT(STEPS, from_light(light * compressed(strongest) / strongest).ravel().tolist())
 
 
 def light_of_hlg(coded):
@@ -50,11 +52,6 @@ def compressed(light):
     most = BRIGHTEST / WHITE - KNEE
     bend = 1 / room - 1 / most  # so that the brightest becomes 1
     return np.minimum(light, KNEE) + above / (1 + bend * above)
-
-
-def to_srgb(light):
-    """Linear light of 0 to 1 as sRGB, 0 to 1."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clip(1e-9) ** (1 / 2.4) - 0.055)
 
 
 LIGHT = {HLG: light_of_hlg, PQ: light_of_pq}
