@@ -63,10 +63,11 @@ def test_explicit_flags_win_over_a_preset_wherever_they_stand():
 
 
 def test_a_start_wins_over_that_of_a_preset_and_of_a_recipe(paint_here, tmp_path):
-    paint_here("--init", "style")
-    for before in ["--preset", "fine"], ["--settings", str(tmp_path / "output" / "settings.json")]:
-        settings = nst.flags.parse_settings([*before, "--init_image", "wave.jpg"])
-        assert (settings.init_image, settings.init) == ("wave.jpg", "noise")
+    for start in ("--init", "style"), ("--noise_ratio", 0.3):
+        assert paint_here(*start)[0] == 0
+        for before in ["--preset", "fine"], ["--settings", str(tmp_path / "output" / "settings.json")]:
+            settings = nst.flags.parse_settings([*before, "--init_image", "wave.jpg"])
+            assert (settings.init_image, settings.init) == ("wave.jpg", "noise")
 
 
 def test_original_is_the_defaults():

@@ -22,7 +22,6 @@ MOST_REGIONS = 16  # of a mask
 NEAR = 16  # grey values within this distance are one region, in a mask that was smoothed or compressed
 SMALL_SIDE = 256  # pixels: the long side of the copy in which areas are searched
 AREA = 1 / 2000  # of the pixels: the smallest area that makes a region
-AROUND = tuple(itertools.product((-1, 0, 1), repeat=2))  # the pixels around one, (down, across)
 
 
 def drawn(image):
@@ -104,18 +103,21 @@ def by_colour(images, names, as_regions):
 
 def colours_of(image):
     """The colours, (r, g, b), that fill areas of an image in RGB; what is found along edges only is left out."""
-    small = image.resize(size_with_long_side(image.size, min(max(image.size), SMALL_SIDE)), Image.Resampling.NEAREST)
-    values = np.asarray(small)
-    inner = values[1:-1, 1:-1]
-    shifted = (values[1 + down : -1 + down or None, 1 + across : -1 + across or None] for down, across in AROUND)
-    flat = np.all([(inner == other).all(2) for other in shifted], 0)
-    colours, counts = np.unique(inner[flat], axis=0, return_counts=True)
+    inner, size = areas(image)
+    colours, counts = np.unique(inner, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     found = []
     for colour, count in zip(colours[order].tolist(), counts[order], strict=True):
-        if count >= AREA * flat.size and all(apart(colour, other) for other in found):
+        if count >= AREA * size and all(apart(colour, other) for other in found):
             found.append(tuple(colour))
     return found
+
+
+def areas(image):
+    """(the values of pixels whose neighbours all have the same value, the number of all pixels), in a small copy."""
+    small = image.resize(size_with_long_side(image.size, min(max(image.size), SMALL_SIDE)), Image.Resampling.NEAREST)
+    least, most = (np.atleast_3d(small.filter(kind(3))) for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter))
+    return least[(least == most).all(2)], small.width * small.height
 
 
 def apart(colour, other):
@@ -209,12 +211,11 @@ def levels_of(mask):
     compression, and so does a value near another one that fills more. The lightest and the darkest value
     are always regions: a mask can be one smooth slope.
     """
-    small = mask.resize(size_with_long_side(mask.size, min(max(mask.size), SMALL_SIDE)), Image.Resampling.NEAREST)
-    least, most = (np.asarray(small.filter(extreme(3))) for extreme in (ImageFilter.MinFilter, ImageFilter.MaxFilter))
-    found, counts = np.unique(least[least == most], return_counts=True)
+    inner, size = areas(mask)
+    found, counts = np.unique(inner, return_counts=True)
     by_area = sorted(zip(-counts, found.tolist(), strict=True))
     values = np.unique(mask).tolist()
-    candidates = [value for area, value in by_area if -area >= AREA * least.size]
+    candidates = [value for area, value in by_area if -area >= AREA * size]
     if set(candidates) == set(values):
         return values, len(values)
     levels = []
