@@ -125,7 +125,7 @@ def recording(record, job, model, stop):
 @functools.lru_cache(maxsize=1)
 def load_model(*what):
     """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
-    nst.descent.sight.graphs_of.cache_clear()  # the cached graphs would keep the previous network in memory
+    nst.descent.sight.CACHE.kept.clear()  # the cached graphs would keep the previous network in memory
     return nst_utils.load_vgg_model(*what)
 
 

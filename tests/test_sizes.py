@@ -96,6 +96,42 @@ def test_compiling_is_chosen_by_pixels_and_epochs(thin_model, monkeypatch):
     assert nst.descent.sight.choose_network(thin_model, windows, 200) is thin_model
 
 
+# --- The graphs that are kept -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(monkeypatch):
+    """A Cache of graphs that are new to it."""
+    monkeypatch.setattr(nst.descent.sight, "CACHE", nst.descent.sight.Cache())
+    return nst.descent.sight.CACHE
+
+
+def test_a_graph_is_weighed_by_its_operations_and_its_styles_statistics(thin_model, cache):
+    """TensorFlow counts a few operations more: those that return the results."""
+    C, *_ = pictures(70, 40)
+    assert cache.get(thin_model, (70, 40)).bytes == 0
+    recipe.cost(thin_model, C, [C])(tf.constant(C))
+    (graphs,) = cache.kept.values()
+    counted = [graphs.look, graphs.evaluate]
+    traces = [trace for of in counted for trace in of._list_all_concrete_functions()]
+    operations = sum(len(trace.graph.get_operations()) for trace in traces)
+    assert graphs.operations == pytest.approx(operations, rel=0.03) and operations > 500
+    channels = [thin_model.output[name].shape[-1] for name, _ in nst_utils.STYLE_LAYERS]
+    assert graphs.bytes == graphs.operations * nst.descent.sight.OPERATION_BYTES + 4 * sum(n * n for n in channels)
+
+
+def test_graphs_are_kept_by_memory_not_by_count(cache, monkeypatch):
+    """Jobs with four shapes of content in turn need about forty sizes of 14 MB, and trace each once."""
+    monkeypatch.setattr(nst.descent.sight.Graphs, "bytes", 14_000_000)
+    sizes = [(100 + n, 80) for n in range(40)]
+    first = [cache.get("network", size) for size in sizes]
+    assert [cache.get("network", size) for size in sizes] == first
+    monkeypatch.setattr(nst.descent.sight, "CACHE_BYTES", 42_000_000)
+    cache.get("network", sizes[37])  # used again, so that others go first
+    assert [size for _, size in cache.kept] == [sizes[38], sizes[39], sizes[37]]
+    assert cache.get("network", sizes[38]) is first[38] and cache.get("network", sizes[0]) is not first[0]
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_a_run_in_windows_leaves_what_any_run_leaves(paint_here, see, tmp_path, optimizer):
     see("windows")

@@ -16,6 +16,12 @@ import nst.network.convolution
 import nst_utils
 from nst.network.windows import crop, cut_windows, layer_size
 
+CACHE_BYTES = 600e6  # about 45 sizes of the presets
+# How much the process grows for an operation of a graph, with what TensorFlow makes of it. Measured with VGG-19 at an
+# eighth of its width and with VGG-16, at 128 and 256 pixels, in the graphs of original and quick: 9.3 to 12.4 kB. It
+# does not depend on the picture's size, because the arrays are there only while a graph runs. Compiled convolutions
+# are not counted: XLA keeps them until the process ends, also without the graph.
+OPERATION_BYTES = 11_000
 COMPILED_PIXELS = 2_000_000  # pixels times evaluations from which compiling Winograd's convolutions pays
 
 
@@ -39,6 +45,18 @@ class Part(NamedTuple):
         return tf.cast(tf.shape(a)[1] * tf.shape(a)[2], "float32") / (n_H * n_W)
 
 
+def traced(method):
+    """Make a method of Graphs a graph, traced for each structure of its arguments, and count the graph's operations."""
+
+    @functools.wraps(method)
+    def trace(self, *arguments, **named):
+        result = method(self, *arguments, **named)  # this runs only while the graph is traced
+        self.operations += len(tf.compat.v1.get_default_graph().get_operations())
+        return result
+
+    return tf.function(trace, autograph=False)  # there is nothing to convert
+
+
 class Graphs:
     """The graphs for pictures of one size, each traced once for all such pictures.
 
@@ -50,12 +68,19 @@ class Graphs:
         self.network, self.size = network, size
         self.whole = 0, size[0], 0, size[1]  # the core of a picture that is seen whole
         self.statistics = {}  # of the last styles of this size, for nst.descent.terms
+        self.operations = 0  # in all graphs together
+
+    @property
+    def bytes(self):
+        """About the memory that is free again without them."""
+        tensors = (part for part in tf.nest.flatten([*self.statistics.values()]) if isinstance(part, tf.Tensor))
+        return OPERATION_BYTES * self.operations + sum(4 * part.shape.num_elements() for part in tensors)
 
     def see(self, image, core):
         """{layer: activation} of the core, for use inside the other graphs."""
         return {name: crop(a, core, name) for name, a in self.network(image).items()}
 
-    @tf.function(autograph=False)  # there is nothing to convert
+    @traced
     def look(self, image, core, layers=None):
         """see() as a graph of its own. layers limit the result: all layers of a large window take half a gigabyte."""
         seen = self.see(image, core)
@@ -64,7 +89,7 @@ class Graphs:
     def measure(self, seen, core, terms):
         return [term.measure(seen, Part(core, self.size)) for term in terms]
 
-    @tf.function(autograph=False)
+    @traced
     def evaluate(self, picture, terms, normalize):
         """(costs, gradient of J) of a picture that is seen whole; costs as compare returns them."""
         core = self.whole
@@ -77,11 +102,11 @@ class Graphs:
             upstream = normalized(terms, upstream, self.gradient_norms(seen, core, terms, upstream))
         return costs, tape.gradient(measured, picture, upstream)
 
-    @tf.function(autograph=False)
+    @traced
     def measure_window(self, image, core, terms):
         return self.measure(self.see(image, core), core, terms)
 
-    @tf.function(autograph=False)
+    @traced
     def pull_back(self, image, core, terms, upstream):
         """The window's part of the gradient of J."""
         with tf.GradientTape() as tape:
@@ -99,13 +124,31 @@ class Graphs:
             for of, up in zip(measured, upstream, strict=True)
         ]
 
-    @tf.function(autograph=False)
+    @traced
     def window_gradient_norms(self, image, core, terms, upstream):
         return self.gradient_norms(self.see(image, core), core, terms, upstream)
 
 
-# The jobs of a batch often have one size. The graphs of more sizes than these would fill the memory.
-graphs_of = functools.lru_cache(maxsize=16)(Graphs)
+class Cache:
+    """The Graphs for the sizes that were used last, as many as fit into CACHE_BYTES.
+
+    A preset needs five to twelve sizes for a content and a style, and the jobs of a batch often share them.
+    """
+
+    def __init__(self):
+        self.kept = {}  # {(network, size): Graphs}, the one that was used last at the end
+
+    def get(self, network, size):
+        """The Graphs of a network for pictures of a size."""
+        graphs = self.kept.pop((network, size), None) or Graphs(network, size)
+        # Graphs grow when they are first used, so what is there is added up anew.
+        while self.kept and graphs.bytes + sum(other.bytes for other in self.kept.values()) > CACHE_BYTES:
+            del self.kept[next(iter(self.kept))]
+        self.kept[network, size] = graphs
+        return graphs
+
+
+CACHE = Cache()
 
 
 def compare(terms, measured):
@@ -157,7 +200,7 @@ class Sight:
     def __init__(self, model, size, evaluations=1, pause=lambda: None, most_pixels=None):
         self.model, self.pause = model, pause
         self.windows = cut_windows(size, model, most_pixels)
-        self.graphs = graphs_of(choose_network(model, self.windows, evaluations), size)
+        self.graphs = CACHE.get(choose_network(model, self.windows, evaluations), size)
 
     @property
     def is_whole(self):
