@@ -53,6 +53,19 @@ def test_a_run_knows_its_pictures_also_if_they_tell_nothing(paint_here, tmp_path
     assert sorted(path.name for path in (tmp_path / "output").glob("*.png")) == ["0.png", "4.png", "costs.png"]
 
 
+def test_a_film_knows_its_frames_too(paint_here, tmp_path, inputs):
+    (tmp_path / "frames").mkdir()
+    for number in 1, 2:
+        shutil.copy(inputs / "content.png", tmp_path / "frames" / f"{number}.png")
+    flags = ("--content_image_filename", "frames", "--epochs", 1, "--frame_epochs", 1, "--metadata", "none")
+    status, printed, told = paint_here(*flags)
+    assert (status, told) == (0, "") and "missing or not of this run" not in printed
+    frame = tmp_path / "output" / "frames" / "000002.png"
+    assert b"style_weights" not in frame.read_bytes() + (tmp_path / "output" / "generated_video.mp4").read_bytes()
+    recipe = nst.recipe.find_recipe(tmp_path / "output")
+    assert nst.recipe.is_of_run(frame, recipe, 1) and not nst.recipe.is_of_run(frame, recipe, 0)
+
+
 def test_metadata_can_be_taken_from_a_finished_run(paint_here, tmp_path):
     paint_here()
     assert b"style_weights" in shared(tmp_path / "output")["generated_image.jpg"]
