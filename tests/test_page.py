@@ -3,6 +3,7 @@
 import functools
 import http.server
 import itertools
+import json
 import pathlib
 import random
 import shutil
@@ -22,6 +23,7 @@ import nst.batches.report
 import nst.run
 from conftest import BATCH, ROOT
 from nst.batches import sheet as sheets
+from nst.settings import Settings
 
 # --- Variants ---------------------------------------------------------------------------------------
 
@@ -64,8 +66,8 @@ def test_pictures_vary_by_their_names(batch, tmp_path):
     rows = batch(None, "--vary", "content_mask", "a/style.png", "style.png", "--epochs", 1, "--resume", "--report")[3]
     assert rows == []  # nothing of these has been painted
     page = read_page(tmp_path / "output" / "batch.html")
-    assert [row.select_one("td.varies").text for row in page.select("tbody tr")] == ["style", "style"]
-    assert [urllib.parse.unquote(row.select_one(".below a")["href"]) for row in page.select("tbody tr")] == [
+    assert chips(page, "content_mask") == ["a/style.png", "style.png"]  # "style" would not tell which
+    assert [urllib.parse.unquote(link["href"]) for link in page.select(".folder")] == [
         "content_mask=1-style/",
         "content_mask=2-style/",
     ]
@@ -123,6 +125,11 @@ def read_page(path):
     return BeautifulSoup(text, "html.parser")
 
 
+def chips(page, name):
+    """The values of a setting that the cards show, in order."""
+    return [chip.select_one(".value").text for chip in page.select(f'.card .chip[data-name="{name}"]:not([hidden])')]
+
+
 def target(link, folder):
     """The file that a link on a page in the folder leads to."""
     address = urllib.parse.urlsplit(link)
@@ -150,24 +157,84 @@ content.png,other.png,7,output/three,3
 def test_the_page_shows_what_each_job_is_and_what_differs(batch, tmp_path):
     _, _, _, rows = batch(THREE)
     page = read_page(tmp_path / "output" / "batch.html")
-    head = [th.text.strip() for th in page.select("thead th")]
     costs = ["total cost", "content cost", "style cost"]
-    assert head == ["line", "content", "styles", "result", "beta", "status", "seconds", *costs, "curve"]
-    assert page.select_one("#counts").text == "3 done"
-    for folder, row, shown in zip(["content-style", "two", "three"], rows, page.select("tbody tr"), strict=True):
-        _, content, styles, result, beta, status, _, total, *_, curve = shown.select("td")
-        assert content.text.strip() == row["content_image_filename"]
-        assert [a.text.strip() for a in styles.select("a")] == styles_of(row)
-        assert beta.text == {"two": "80", "three": "7"}.get(folder, "40") and status.span.text == "done"
-        assert total["data-key"] == row["total_cost"] and total.text == f"{float(row['total_cost']):.6g}"
+    names = ["line", "content", "style", "beta", "status", "seconds", *costs]
+    assert [option.text for option in page.select("#sort option")] == names
+    assert page.select_one("#counts").text == "3 done" and chips(page, "beta") == ["40", "80", "7"]
+    for folder, row, card in zip(["content-style", "two", "three"], rows, page.select(".card"), strict=True):
+        inputs = [row["content_image_filename"], *styles_of(row)]
+        links = [card.select_one(".chip[data-name=content] a"), *card.select(".chip[data-name=style] a")]
+        assert [target(link["href"], tmp_path / "output") for link in links] == [tmp_path / name for name in inputs]
+        assert [link["title"] for link in card.select(".chip a")] == inputs
+        assert [link.text.strip() for link in card.select(".chip a")] == [name[:-4] for name in inputs]
+        keys = json.loads(card["data-keys"])
+        assert sorted(keys) == sorted(names) and (keys["status"], keys["total cost"]) == ("done", row["total_cost"])
+        facts = {fact["data-name"]: fact.dd.text for fact in card.select("dl div")}
+        assert facts["total cost"] == f"{float(row['total_cost']):.6g}" and facts["line"] == row["line"]
         painted = tmp_path / "output" / folder / "generated_image.jpg"
-        assert target(result.a["href"], tmp_path / "output") == painted
-        assert target(content.a["href"], tmp_path / "output") == tmp_path / row["content_image_filename"]
-        assert target(curve.img["src"], tmp_path / "output") == painted.with_name("costs.png")
+        result = card.select_one("a.painted")
+        assert target(result["href"], tmp_path / "output") == painted
+        assert f"in the style of {' and '.join(name[:-4] for name in inputs[1:])}, beta" in result.img["alt"]
+        assert target(card.select_one("img.curve")["src"], tmp_path / "output") == painted.with_name("costs.png")
         assert small_picture(result.img, tmp_path / "output").size == Image.open(painted).size
-        sizes = [small_picture(image, tmp_path / "output").size for image in shown.select("td.inputs img")]
-        assert sizes == [Image.open(name).size for name in (row["content_image_filename"], *styles_of(row))]
+        sizes = [small_picture(image, tmp_path / "output").size for image in card.select(".chip img")]
+        assert sizes == [Image.open(name).size for name in inputs]
+        assert [(int(image["width"]), int(image["height"])) for image in card.select(".chip img")] == sizes
     assert not page.select("link[href^=http], script[src], img[src^=http]")
+
+
+# What varies; then the names above all results, those in the headings of groups, and those on the cards.
+SAID = {
+    "a value": ([("beta", 1, 2)], ["content", "style"], [], ["beta"]),
+    "styles and values": (
+        [("style_image_filename", "style.png", "other.png"), ("beta", 1, 2)],
+        ["content"],
+        [["style style"], ["style other"]],
+        ["beta"],
+    ),
+    "styles": ([("style_image_filename", "style.png", "other.png", "content.png")], ["content"], [], ["style"]),
+    "all pairs": (
+        [("content_image_filename", "content.png", "other.png"), ("style_image_filename", "style.png", "other.png")],
+        [],
+        [["content content"], ["content other"]],
+        ["style"],
+    ),
+    "all pairs and values": (
+        [
+            *[(f"{name}_image_filename", "content.png", "style.png") for name in ("content", "style")],
+            *[("beta", 1, 2), ("seed", 1, 2)],
+        ],
+        [],
+        [[f"content {c}", f"style {s}"] for c in ("content", "style") for s in ("content", "style")],
+        ["beta", "seed"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_results_share_is_said_once(batch, tmp_path, case):
+    varied, above, headings, below = SAID[case]
+    batch(None, *[word for values in varied for word in ("--vary", *values)], "--report")
+    page = read_page(tmp_path / "output" / "batch.html")
+
+    def said(place):
+        return [" ".join(chip.text.split()) for chip in place.select(".chip:not([hidden])")]
+
+    assert [chip["data-name"] for chip in page.select("#shared .chip")] == above
+    assert [said(heading) for heading in page.select("h2")] == headings
+    assert all([chip.split()[0] for chip in said(card)] == below for card in page.select(".card"))
+    chosen = page.select_one("#group [selected]")
+    assert (chosen.text if chosen else "") == " and ".join(text.split()[0] for text in (headings or [[]])[0])
+
+
+def test_results_have_larger_thumbnails_than_inputs(tmp_path, monkeypatch):
+    for name in "content.png", "result.png":
+        Image.new("RGB", (1000, 500)).save(tmp_path / name)
+    monkeypatch.setattr(nst.batches.page, "find_result", lambda *_: tmp_path / "result.png")
+    settings = Settings(content_image_filename=str(tmp_path / "content.png"), style_image_filename=())
+    nst.batches.page.write_thumbnails(tmp_path / "batch.html", settings, "done")
+    sizes = sorted(Image.open(path).size for path in (tmp_path / "batch_files").iterdir())
+    assert sizes == [(240, 120), (640, 320)]
 
 
 def test_each_state_of_a_job_is_seen(batch, tmp_path, monkeypatch):
@@ -184,16 +251,18 @@ def test_each_state_of_a_job_is_seen(batch, tmp_path, monkeypatch):
     monkeypatch.setattr(nst.run, "paint", fail_second)
     batch(THREE + "content.png,style.png,,,3\n")
     seen.append(read_page(tmp_path / "output" / "batch.html"))
-    assert [[tr["data-status"] for tr in page.select("tbody tr")] for page in seen] == [
+    cards = [sorted(page.select(".card"), key=lambda card: card.dd.text) for page in seen]  # by their lines
+    assert [[card["data-status"] for card in page] for page in cards] == [
         ["running", "waiting", "waiting", "waiting"],
         ["done", "running", "waiting", "waiting"],
         ["done", "failed", "running", "waiting"],
         ["done", "failed", "done", "skipped"],
     ]
-    failed, skipped = (seen[-1].select("tbody tr")[i] for i in (1, 3))
+    failed, skipped = cards[-1][1], cards[-1][3]
     assert failed.select_one(".message").text == "ZeroDivisionError: by <b>chance"
-    assert failed.select_one(".blank").text == "failed" and skipped.select_one("a.painted img")
-    assert not seen[0].select("tbody tr")[1].select("img") and len(seen[0].select("tbody tr")[0].select("img")) == 2
+    assert failed.select_one(".blank .status").text == "failed" and skipped.select_one("a.painted img")
+    # An input is seen when the first job that has it begins.
+    assert [len(card.select("img")) for card in cards[0]] == [2, 2, 1, 2]
 
 
 HOSTILE = "<script>alert(1)<#%41?&\"'é日本.png"
@@ -205,11 +274,15 @@ def test_hostile_names_are_shown_and_linked_right(batch, tmp_path):
     quoted = name.replace('"', '""')
     batch(f'content_image_filename,output_dir\n"{quoted}","output/{quoted[:-4]}"\nstyle.png,\n')
     page = read_page(tmp_path / "output" / "batch.html")
-    row = page.select("tbody tr")[0]
-    assert len(page.select("script")) == 1 and row.select_one("td.inputs a").text.strip() == name
-    for link in row.select("a"):
+    card = page.select(".card")[0]
+    assert len(page.select("script")) == 1 and not page.select("main script")
+    link = card.select_one(".chip[data-name=content] a")
+    assert (link["title"], link.text.strip()) == (name, name[:-4])
+    assert json.loads(card["data-keys"])["content"] == name[:-4] and name in card["data-find"]
+    for link in card.select("a"):
         assert target(link["href"], tmp_path / "output").exists(), link
-    assert row.select_one(".below a").text == name[:-4]
+    assert card.select_one(".folder").text == card.select_one(".folder")["title"] == name[:-4]
+    assert card.select_one("a.painted img")["alt"].startswith(name[:-4])
 
 
 @pytest.mark.slow
@@ -220,13 +293,13 @@ def test_a_batch_that_is_killed_leaves_a_whole_page(batch, tmp_path):
     page, states, read = tmp_path / "output" / "batch.html", [], 0
     while states[:1] != ["done"] and process.stdout.readline():
         if page.exists():
-            states = [row["data-status"] for row in read_page(page).select("tbody tr")]
+            states = [card["data-status"] for card in read_page(page).select(".card")]
             assert len(states) == 40
             read += 1
     time.sleep(random.random() * 3)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    states = [row["data-status"] for row in read_page(page).select("tbody tr")]
+    states = [card["data-status"] for card in read_page(page).select(".card")]
     assert read and states[:1] == ["done"] and states[-1] == "waiting" and len(states) == 40
 
 
@@ -234,15 +307,14 @@ def test_pages_of_shards_are_merged_without_painting(batch, tmp_path, monkeypatc
     for shard in "1/2", "2/2":
         batch(THREE, "--shard", shard)
         page = read_page(tmp_path / "output" / f"batch-{shard.replace('/', '-of-')}.html")
-        assert len(page.select("tbody tr")) == {"1/2": 2, "2/2": 1}[shard]
+        assert len(page.select(".card")) == {"1/2": 2, "2/2": 1}[shard]
     (tmp_path / "other.png").unlink()  # what was painted can be told without
     monkeypatch.setattr(nst.run, "paint", None)
     status, printed, told, rows = batch(THREE, "--report")
     assert (status, told) == (0, "") and "3 done: output/batch.csv" in printed
     assert [row["line"] for row in rows] == ["2", "3", "4"]
-    assert [
-        len(row.select("a.painted")) for row in read_page(tmp_path / "output" / "batch.html").select("tbody tr")
-    ] == [1] * 3
+    page = read_page(tmp_path / "output" / "batch.html")
+    assert [len(card.select("a.painted")) for card in page.select(".card")] == [1] * 3
     assert (tmp_path / "output" / "batch.jpg").exists()
     older = (
         (tmp_path / "output" / "batch-2-of-2.csv").read_text().replace("neighbours_cost,", "").replace(",,,,", ",,,")
@@ -334,57 +406,229 @@ def served(tmp_path):
         server.shutdown()
 
 
+@pytest.fixture
+def opened(tmp_path, browser, served):
+    """opened(by): the page of the batch in the browser, by file or http. At the end the browser forgets the size."""
+
+    def open_page(by="file"):
+        browser.set_window_size(1400, 900)
+        browser.get((tmp_path / "output" / "batch.html").as_uri() if by == "file" else f"{served}/output/batch.html")
+
+    yield open_page
+    browser.execute_script("localStorage.clear()")
+
+
 def seen(browser):
-    """The lines of the rows that are shown, in their order."""
-    script = (
-        "return [...document.querySelectorAll('tbody tr')].filter(r => r.offsetHeight).map(r => r.cells[0].innerText)"
-    )
+    """The lines of the cards that are shown, in their order."""
+    script = """return [...document.querySelectorAll('.card')].filter(card => card.offsetHeight)
+        .map(card => card.querySelector('dl dd').textContent)"""
     return browser.execute_script(script)
 
 
-def loaded(browser, pictures):
+def choose(browser, name, value):
+    (option,) = (one for one in browser.find_elements("css selector", f"#{name} option") if one.text == value)
+    option.click()
+
+
+def until(ask):
+    """What ask() returns, as soon as all of it is true, or after 20 seconds as it is."""
+    end = time.monotonic() + 20
+    while not all(found := ask()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def pictures(browser, selector):
     """The addresses of the pictures of a CSS selector, once they are there to be seen."""
     script = "return [...document.querySelectorAll(arguments[0])].map(i => i.complete && i.naturalWidth && i.src)"
-    end = time.monotonic() + 20
-    while not all(sources := browser.execute_script(script, pictures)) and time.monotonic() < end:
-        time.sleep(0.1)
-    return sources
+    return until(lambda: browser.execute_script(script, selector))
+
+
+LEFT, RIGHT, ESCAPE, ENTER = "\ue012", "\ue014", "\ue00c", "\ue007"  # keys, as selenium calls them
+
+
+def press(browser, key):
+    browser.switch_to.active_element.send_keys(key)
+
+
+def no_errors(browser):
+    return [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+BY = pytest.mark.parametrize("by", ["file", "http"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", ["file", "http"])
-def test_the_page_sorts_filters_and_compares_in_a_browser(batch, tmp_path, browser, served, by):
+@BY
+def test_the_page_sorts_filters_and_compares_in_a_browser(batch, browser, opened, by):
     batch(THREE)
-    browser.get((tmp_path / "output" / "batch.html").as_uri() if by == "file" else f"{served}/output/batch.html")
+    opened(by)
     assert seen(browser) == ["2", "3", "4"]
-    (beta,) = (button for button in browser.find_elements("css selector", "th button") if button.text == "beta")
-    beta.click()
+    choose(browser, "sort", "beta")
     assert seen(browser) == ["4", "2", "3"]  # 7, 40, 80: by size, not by letters
-    beta.click()
+    browser.find_element("id", "down").click()
     assert seen(browser) == ["3", "2", "4"]
     browser.find_element("id", "filter").send_keys("content.png content-style")
-    assert seen(browser) == ["2"]
+    assert seen(browser) == ["2"] and browser.find_element("id", "shown").text == "1 of 3"
     browser.refresh()
     assert seen(browser) == ["2"]
     browser.find_element("id", "filter").clear()
     browser.find_element("id", "filter").send_keys("done")
     assert seen(browser) == ["3", "2", "4"]
+    choose(browser, "group", "content")
+    headings = [heading.text.split() for heading in browser.find_elements("css selector", "h2")]
+    assert headings == [["content", "other"], ["content", "content"]] and seen(browser) == ["3", "2", "4"]
+    assert not any(chip.is_displayed() for chip in browser.find_elements("css selector", ".card [data-name=content]"))
 
-    first, second, _ = browser.find_elements("css selector", ".below input")
+    first, second, _ = browser.find_elements("css selector", ".chips input")
     first.click()
     second.click()
     dialog = browser.find_element("id", "compare")
     assert dialog.is_displayed()
-    assert [source.split("/")[-2] for source in loaded(browser, ".pair img")] == ["two", "content-style"]
+    assert [source.split("/")[-2] for source in pictures(browser, ".pair img")] == ["two", "content-style"]
+    assert [side.text.split()[-1] for side in browser.find_elements("css selector", ".side")] == ["80", "40"]
     clip = "return getComputedStyle(document.querySelectorAll('.pair img')[1]).clipPath"
     assert browser.execute_script(clip) == "inset(0px 0px 0px 50%)"
     at = browser.find_element("id", "at")
-    at.send_keys("\ue012" * 20)  # arrow left
+    at.send_keys(LEFT * 20)
     assert browser.execute_script(clip) == "inset(0px 0px 0px 40%)"
     dialog.find_element("css selector", "button").click()
     assert not dialog.is_displayed() and not first.is_selected()
     browser.find_element("css selector", "summary").click()
-    curve, *_ = loaded(browser, "details[open] img")
+    curve, *_ = pictures(browser, "details[open] img")
     assert curve.endswith("costs.png")
     assert browser.find_element("css selector", "details img").is_displayed()
-    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
+    assert no_errors(browser)
+
+
+@pytest.mark.slow
+@BY
+def test_the_arrow_keys_go_through_the_results_that_are_shown(batch, tmp_path, browser, opened, by):
+    """In their order, over one that failed, and from the last one to the first."""
+    (tmp_path / "bad.png").write_text("words")
+    batch(THREE + "content.png,style.png,60,output/four,2\nbad.png,style.png,50,output/bad,2\n")
+    opened(by)
+    choose(browser, "sort", "beta")
+    browser.find_element("id", "filter").send_keys("style.png")
+    assert seen(browser) == ["2", "6", "5", "3"]
+    viewer = browser.find_element("id", "viewer")
+    browser.find_elements("css selector", ".card:not([hidden]) .painted")[0].click()
+
+    def viewed():
+        (source,) = pictures(browser, "#stage img")
+        assert viewer.is_displayed() and source.endswith("/generated_image.jpg")
+        return source.split("/")[-2], browser.find_element("id", "place").text
+
+    assert viewed() == ("content-style", "1 of 3")
+    press(browser, RIGHT)
+    assert viewed() == ("four", "2 of 3") and "60" in browser.find_element("id", "caption").text
+    press(browser, RIGHT)
+    assert viewed() == ("two", "3 of 3")
+    press(browser, RIGHT)
+    assert viewed() == ("content-style", "1 of 3")
+    press(browser, LEFT)
+    browser.find_element("id", "previous").click()
+    assert viewed() == ("four", "2 of 3")
+    browser.find_element("id", "zoom").click()
+    size = "const {width, height} = stage.firstChild.getBoundingClientRect(); return [width, height]"
+    assert browser.execute_script(size) == [40, 30]
+    press(browser, ESCAPE)
+    assert not viewer.is_displayed()
+    of_focus = "return [document.activeElement.href?.endsWith('/four/generated_image.jpg')]"
+    assert until(lambda: browser.execute_script(of_focus)) == [True]
+    press(browser, ENTER)
+    assert viewed() == ("four", "2 of 3") and no_errors(browser)
+
+
+@pytest.mark.slow
+def test_a_format_that_browsers_cannot_show_is_seen_as_its_thumbnail(batch, browser, opened):
+    batch(None, "--vary", "beta", 1, 2, "--epochs", 1, "--output_format", "tiff")
+    opened()
+    browser.find_element("css selector", ".painted").click()
+    (source,) = pictures(browser, "#stage img")
+    assert "/batch_files/" in source and "cannot show" in browser.find_element("css selector", "#stage p").text
+    assert browser.find_element("id", "file").get_attribute("href").endswith(".tiff")
+
+
+@pytest.mark.slow
+@BY
+def test_results_are_large_unless_another_size_is_chosen(batch, browser, opened, by):
+    batch(None, "--vary", "beta", *range(12), "--report")
+    opened(by)
+
+    def across():
+        return browser.execute_script(
+            "return new Set([...document.querySelectorAll('.card')].map(card => card.offsetLeft)).size"
+        )
+
+    found = {"large": across()}
+    for size in "medium", "small":
+        browser.find_element("css selector", f"label:has([value={size}])").click()
+        found[size] = across()
+        browser.refresh()
+        assert across() == found[size]
+    assert found == {"large": 2, "medium": 4, "small": 6}
+    browser.set_window_size(500, 900)  # the smallest window of Chromium
+    assert across() == 4 and no_errors(browser)
+
+
+# For each chip: whether it has one line, is in the window, and ends in an ellipsis and has a title if it is cut.
+OF_CHIPS = """
+    return [...document.querySelectorAll('.chip:not([hidden])')].map(chip => {
+        const value = chip.querySelector('.value'), is_cut = value.scrollWidth > value.clientWidth;
+        return [value.offsetHeight < 1.5 * parseFloat(getComputedStyle(value).lineHeight),
+            chip.getBoundingClientRect().right <= innerWidth,
+            !is_cut || getComputedStyle(value).textOverflow === 'ellipsis',
+            !is_cut || value.closest('[title]').title.includes(value.textContent), is_cut];
+    })
+"""
+
+
+@pytest.mark.slow
+def test_names_do_not_break(batch, tmp_path, browser, opened):
+    """A name that is too long is cut, also without a space in it; its title has it whole."""
+    names = "style_of_a_painting_" * 10, "a name with words " * 12
+    for name in names:
+        shutil.copy(tmp_path / "style.png", tmp_path / f"{name}.png")
+    values = [f"{names[0]}.png", f"{names[1]}.png", f"{names[0]}.png;style.png"]
+    batch(None, "--vary", "style_image_filename", *values, "--epochs", 1)
+    opened()
+    try:
+        for width in 1280, 390:
+            metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            for grouped in "style", "nothing":
+                choose(browser, "group", grouped)
+                browser.find_element("css selector", ".painted").click()
+                found = browser.execute_script(OF_CHIPS)
+                assert all(all(right) for *right, _ in found) and sum(cut for *_, cut in found) > 3, found
+                browser.find_element("css selector", "#viewer .close").click()
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.slow
+def test_without_scripts_the_page_has_pictures_links_and_sizes(batch, browser, opened):
+    batch(None, "--vary", "beta", 1, 2, "--epochs", 1)
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        opened()
+        shown = {name: browser.find_element("css selector", name).is_displayed() for name in SCRIPTED}
+        before = browser.find_element("css selector", ".card").size["width"]
+        browser.find_element("css selector", "label:has([value=small])").click()
+        after = browser.find_element("css selector", ".card").size["width"]
+        browser.find_element("css selector", ".painted").click()
+        address = browser.current_url
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert shown == SCRIPTED and after < before and address.endswith("beta%3D1/generated_image.jpg")
+
+
+SCRIPTED = {
+    ".painted img": True,
+    "#sizes": True,
+    ".folder": False,
+    "#sort": False,
+    "#filter": False,
+    ".chips input": False,
+}

@@ -36,7 +36,8 @@ class Report:
 
     def __init__(self, folder, name, batch, rows):
         self.folder, self.name, self.rows = folder, name, rows
-        self.varying = varying(batch)  # in the whole batch, so that all shards show the same settings
+        # Both are of the whole batch, so that all shards show the same settings under the same names.
+        self.varying, self.labels = varying(batch), short_names(batch)
         self.entries, self.jobs = {}, {}  # {row: its entry in the table}, {row: its values on the page}
         self.noticed, self.unwritten, self.unsaved = set(), set(), False
         self.legend = {}  # {number on the sheet: the value that it stands for}
@@ -84,8 +85,8 @@ class Report:
         if entry["status"] != "waiting":  # the pictures of a waiting job are not read
             with self.failure_told("thumbnails"):
                 nst.batches.page.write_thumbnails(self.page, row.settings, entry["status"])
-        varies = {PICTURED.get(name, name): in_words(name, row.settings) for name in self.varying}
-        self.jobs[row] = nst.batches.page.show_job(self.page, row.settings, entry, varies)
+        varies = {PICTURED.get(name, name): in_words(name, row.settings, self.labels) for name in self.varying}
+        self.jobs[row] = nst.batches.page.show_job(self.page, row.settings, entry, varies, self.labels)
 
     @contextlib.contextmanager
     def failure_told(self, what):
@@ -111,7 +112,7 @@ class Report:
 
     def write_page(self):
         """Write the page of all jobs. Raises WriteError."""
-        varying = [name for name in self.varying if name not in PICTURED]
+        varying = [PICTURED.get(name, name) for name in self.varying]
         costs = [name for name in COSTS if any(entry[f"{name}_cost"] for entry in self.entries.values())]
         page = nst.batches.page.render(self.name, varying, costs, list(self.jobs.values()), self.legend)
         nst.files.write_text(self.page, page)
@@ -188,10 +189,25 @@ def varying(rows):
     return [name for name in said if len({getattr(row.settings, name) for row in rows}) > 1]
 
 
-def in_words(name, settings):
-    """The value of a setting as text; for a picture, its name without the extension."""
+def short_names(rows):
+    """{setting: {name of a picture that a row has: a label for it}}.
+
+    The label is the name without its folder and extension, or the whole name where others would have the same label.
+    """
+    labels = {}
+    for setting in PICTURES:
+        names = {name for row in rows for name in as_tuple(getattr(row.settings, setting))}
+        counts = collections.Counter(pathlib.Path(name).stem for name in names)
+        stems = {name: pathlib.Path(name).stem for name in names}
+        labels[setting] = {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}
+    return labels
+
+
+def in_words(name, settings, labels):
+    """The value of a setting as text; a picture by its label, as short_names gives it."""
+    labels = labels.get(name, {})
     words = (f"{word:g}" if isinstance(word, float) else str(word) for word in as_tuple(getattr(settings, name)))
-    return nst.batches.page.plain(" ".join(pathlib.Path(word).stem if name in PICTURES else word for word in words))
+    return nst.batches.page.plain(" ".join(labels.get(word, word) for word in words))
 
 
 def as_tuple(value):
