@@ -10,8 +10,9 @@ import sys
 import typing
 
 from nst.errors import InputError
+from nst.presets import PRESET_FLAGS, PRESETS
 from nst.recipe import read_recipe
-from nst.settings import FIELDS, HEADINGS, PATHS, PRESET_FLAGS, PRESETS, Settings
+from nst.settings import FIELDS, HEADINGS, PATHS, Settings
 
 BETWEEN_VALUES = "\0"  # a character that no word of a command line can hold
 
@@ -117,7 +118,7 @@ def parse_settings(argv=None, more=()):
     preset = join_values(PRESETS[settings.preset].split())
     if any(word.startswith("--preset=") for word in words):  # a preset, even original, overrides the recipe
         recipe = [word for word in recipe if word.partition("=")[0] not in PRESET_FLAGS]
-    if settings.init_image:  # it replaces their start
+    if settings.init_image or settings.init != "noise":  # it replaces their start
         recipe, preset = (
             [word for word in before if not word.startswith(("--init=", "--noise_ratio="))]
             for before in (recipe, preset)

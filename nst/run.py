@@ -19,6 +19,7 @@ from nst.descent import optimizers
 from nst.descent.cost import Cost
 from nst.descent.terms import layers_needed
 from nst.errors import RunError
+from nst.network import convolution
 from nst.record import Record
 from nst.settings import Settings
 
@@ -84,7 +85,8 @@ def ready(job, stop):
     settings = job.settings
     height, width = job.originals.content.size
     with shortage_explained("for the weights; close other programs"):
-        model = load_model(job.weights.name, layers_needed(settings), settings.pooling, settings.padding)
+        in_bfloat16 = is_narrow(settings.precision)
+        model = load_model(job.weights.name, layers_needed(settings), settings.pooling, settings.padding, in_bfloat16)
     if settings.optimizer == "adam":
         # With small weights the gradient would be lost in Adam's epsilon.
         weight = (settings.alpha + settings.beta + settings.tv_weight) / (Settings.alpha + Settings.beta)
@@ -102,7 +104,8 @@ def ready(job, stop):
 def recording(record, job, model, stop):
     """Finish the record however the body ends: normally, by a signal, or by an error."""
     source = f"{job.weights.name}{nst.network.weights.remark(job.weights)}"
-    record.say(f"Painting with {model.name}, weights: {source}, on {processor()}", *unused_gpu())
+    numbers = ", in bfloat16" if is_narrow(job.settings.precision) else ""
+    record.say(f"Painting with {model.name}, weights: {source}, on {processor()}{numbers}", *unused_gpu())
     try:
         yield
     except KeyboardInterrupt:  # between two windows
@@ -123,10 +126,16 @@ def recording(record, job, model, stop):
 
 
 @functools.lru_cache(maxsize=1)
-def load_model(*what):
+def load_model(path, layers, pooling, padding, in_bfloat16):
     """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
     nst.descent.sight.CACHE.kept.clear()  # the cached graphs would keep the previous network in memory
-    return nst_utils.load_vgg_model(*what)
+    model = nst_utils.load_vgg_model(path, layers, pooling, padding)
+    return convolution.narrow(model) if in_bfloat16 else model
+
+
+def is_narrow(precision):
+    """Whether a --precision means bfloat16 on this machine."""
+    return precision == "bfloat16" or (precision == "auto" and convolution.has_bfloat16())
 
 
 @contextlib.contextmanager

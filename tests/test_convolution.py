@@ -93,3 +93,61 @@ def test_only_convolutions_behind_the_first_are_replaced_and_activations_stay(th
     assert ours.keys() == theirs.keys()
     for name in theirs:
         np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4 * np.abs(theirs[name]).max())
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("padding", ["zeros", "replicate"])
+def test_in_bfloat16_activations_and_their_gradient_are_nearly_the_same(inputs, pooling, padding):
+    """A number keeps 8 bits, roundings add up over the layers, and maxima of equal values change places."""
+    model = nst_utils.load_vgg_model(inputs / "thin.mat", pooling=pooling, padding=padding)
+    narrow = convolution.narrow(model)
+    assert [layer.name for layer in narrow.layers] == [layer.name for layer in model.layers]
+    image = tf.constant(nst_utils.reshape_and_normalize_image(recipe.content(height=37, width=50)))
+    results = []
+    for network in model, narrow:
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            seen = {name: tf.cast(a, "float32") for name, a in network(image).items()}
+            J = tf.add_n([tf.reduce_mean(tf.square(a)) / tf.math.reduce_variance(a) for a in seen.values()])
+        results.append(({name: a.numpy() for name, a in seen.items()}, tape.gradient(J, image).numpy().ravel()))
+    (theirs, dJ), (ours, narrow_dJ) = results
+    for name in theirs:
+        assert 0 < np.abs(ours[name] - theirs[name]).mean() < 0.02 * np.abs(theirs[name]).mean()
+    assert dJ @ narrow_dJ > 0.95 * np.linalg.norm(dJ) * np.linalg.norm(narrow_dJ)
+    assert {a.dtype for a in narrow(image).values()} == {tf.bfloat16}
+
+
+X86 = "flags\t\t: fpu avx512f avx512_bf16 avx512_vnni\n"
+
+
+@pytest.mark.parametrize(
+    "told, capability, expected",
+    [
+        (X86, None, True),
+        ("flags\t\t: fpu avx2 bf16_not_quite\n", None, False),
+        ("Features\t: fp asimd bf16 i8mm\n", None, True),
+        (None, None, False),
+        (X86, (7, 5), False),
+        (None, (8, 0), True),
+        (X86, (), False),
+    ],
+)
+def test_bfloat16_is_found_where_it_is(monkeypatch, tmp_path, told, capability, expected):
+    """The GPU says it, if there is one, and else Linux's /proc/cpuinfo."""
+    monkeypatch.setattr(convolution, "CPU_INFO", tmp_path / "cpuinfo")
+    if told:
+        (tmp_path / "cpuinfo").write_text(told)
+    if capability is not None:
+        details = {"compute_capability": capability} if capability else {}
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    assert convolution.has_bfloat16() == expected
+
+
+@pytest.mark.parametrize("precision, has_it, is_narrow", [
+    ("float32", True, False), ("bfloat16", False, True), ("auto", True, True), ("auto", False, False),
+])  # fmt: skip
+def test_a_run_computes_in_the_precision_asked_for(monkeypatch, paint_here, precision, has_it, is_narrow):
+    monkeypatch.setattr(convolution, "has_bfloat16", lambda: has_it)
+    status, told, _ = paint_here("--precision", precision, "--epochs", 2)
+    assert status == 0 and (", in bfloat16" in told) == is_narrow

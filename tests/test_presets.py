@@ -16,7 +16,7 @@ import nst.settings
 import nst_utils
 import recipe
 from nst.descent import optimizers
-from nst.settings import PRESETS
+from nst.presets import PRESETS
 
 HEIGHT, WIDTH = 150, 170  # small, and yet two windows where a test wants them
 
@@ -68,6 +68,8 @@ def test_a_start_wins_over_that_of_a_preset_and_of_a_recipe(paint_here, tmp_path
         for before in ["--preset", "fine"], ["--settings", str(tmp_path / "output" / "settings.json")]:
             settings = nst.flags.parse_settings([*before, "--init_image", "wave.jpg"])
             assert (settings.init_image, settings.init) == ("wave.jpg", "noise")
+            settings = nst.flags.parse_settings([*before, "--init", "content"])
+            assert (settings.init, settings.noise_ratio) == ("content", nst.settings.Settings.noise_ratio)
 
 
 def test_original_is_the_defaults():

@@ -12,6 +12,7 @@ import pytest
 
 import nst.batches.jobs
 import nst.flags
+import nst.presets
 import nst.settings
 import nst_main
 from conftest import MODULES, ROOT
@@ -42,7 +43,7 @@ def test_the_table_of_flags_is_that_of_help():
 
 
 def test_the_table_of_presets_has_their_flags():
-    for name, flags in nst.settings.PRESETS.items():
+    for name, flags in nst.presets.PRESETS.items():
         assert not flags or f"| `{name}` | `{flags}` |\n" in PAGES[ROOT / "docs" / "reference.md"]
 
 

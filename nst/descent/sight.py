@@ -78,7 +78,7 @@ class Graphs:
 
     def see(self, image, core):
         """{layer: activation} of the core, for use inside the other graphs."""
-        return {name: crop(a, core, name) for name, a in self.network(image).items()}
+        return {name: tf.cast(crop(a, core, name), "float32") for name, a in self.network(image).items()}
 
     @traced
     def look(self, image, core, layers=None):
@@ -276,7 +276,8 @@ def choose_network(model, windows, evaluations):
     COMPILED_PIXELS. A GPU has fast convolutions of its own.
     """
     pixels = evaluations * sum((w.bottom - w.top) * (w.right - w.left) for w in windows)
-    if tf.config.list_physical_devices("GPU"):
-        return model
     convolution = nst.network.convolution
+    is_narrow = any(isinstance(layer, convolution.NarrowConv2D) for layer in model.layers)
+    if is_narrow or tf.config.list_physical_devices("GPU"):
+        return model
     return (convolution.accelerate if pixels >= COMPILED_PIXELS else convolution.turn)(model)

@@ -11,9 +11,12 @@ slower: XLA considers sums cheap, recomputes the last transform wherever its res
 transform's inputs in memory.
 
 turn() keeps TensorFlow's convolutions and needs no compilation.
+
+narrow() computes in bfloat16, for processors that have instructions for it: half the memory, about three digits.
 """
 
 import functools
+import pathlib
 
 import keras
 import numpy as np
@@ -21,6 +24,7 @@ import tensorflow as tf
 
 TILE = 4  # outputs along each side of a tile; a tile reads TILE + 2 inputs
 BLOCK_BYTES = 80e6  # limit for the transformed tiles of one call
+CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
 # --- The transforms [Lavin, section 4.1] -------------------------------------------------------------
@@ -215,3 +219,64 @@ def turn(model):
     return keras.models.clone_model(
         model, clone_function=lambda layer: TurnedConv2D(layer) if layer in turning else layer
     )
+
+
+# --- In bfloat16 ----------------------------------------------------------------------------------------
+
+
+class NarrowConv2D(keras.layers.Layer):
+    """A 3 x 3 keras.layers.Conv2D with ReLU that computes in bfloat16; it also computes its gradient forward.
+
+    With exact, it computes in float32, and only its result is rounded.
+    """
+
+    def __init__(self, convolution, exact):
+        super().__init__(name=convolution.name, trainable=False, dtype="bfloat16", autocast=False)
+        self.computed_in = tf.float32 if exact else tf.bfloat16
+        self.kernel, self.bias = (tf.cast(array, self.computed_in) for array in (convolution.kernel, convolution.bias))
+        self.turned = tf.transpose(self.kernel[::-1, ::-1], [0, 1, 3, 2])
+        self.around = 1 if convolution.padding == "same" else 0  # rows and columns of zeros
+        self.shape_of = convolution.compute_output_shape
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(self.shape_of(inputs.shape), dtype="bfloat16")
+
+    def call(self, inputs):
+        def convolved(x, kernel, around):
+            return tf.nn.conv2d(tf.cast(x, self.computed_in), kernel, 1, [[0, 0], [around] * 2, [around] * 2, [0, 0]])
+
+        @tf.custom_gradient
+        def convolution(x):
+            y = tf.cast(tf.nn.relu(convolved(x, self.kernel, self.around) + self.bias), "bfloat16")
+
+            def gradient(upstream):
+                upstream = tf.where(y > 0, upstream, tf.zeros_like(upstream))
+                return tf.cast(convolved(upstream, self.turned, 2 - self.around), x.dtype)
+
+            return y, gradient
+
+        return convolution(inputs)
+
+
+def narrow(model):
+    """The model of load_vgg_model in bfloat16. The first convolution is exact: else levels of the picture were lost."""
+    first = next(layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+
+    def replace(layer):
+        if isinstance(layer, keras.layers.Conv2D):
+            return NarrowConv2D(layer, exact=layer.name == first)
+        reads_picture = isinstance(layer, keras.layers.InputLayer) or layer.name.startswith(first)
+        return layer if reads_picture else type(layer).from_config({**layer.get_config(), "dtype": "bfloat16"})
+
+    return keras.models.clone_model(model, clone_function=replace)
+
+
+def has_bfloat16():
+    """Whether the GPU or the processor has instructions for bfloat16; of processors only Linux says so."""
+    if gpus := tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
+    try:
+        words = CPU_INFO.read_text().split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
