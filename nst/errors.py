@@ -1,5 +1,7 @@
 """The errors that a user sees. The text of each is one line: what is wrong, where, and what to do."""
 
+INSTALL = "activate the environment, or pip install -r requirements.txt (README, Install and paint)"
+
 
 class InputError(ValueError):
     """Something that the user gave cannot be used."""

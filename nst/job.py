@@ -28,9 +28,10 @@ from nst.recipe import comment, find_recipe, read_recipe
 from nst.settings import CHANGEABLE, COARSEST_SIDE, FIELDS, FILES, OF_FILMS, PICTURES, RECIPE, RECIPE_FILE, Settings
 
 CHECKPOINT, CURVE, COSTS, FRAMES = "checkpoint.npz", "costs.png", "costs.csv", "frames"  # in the output folder
-NO_WEIGHTS = f"""\
-nst_main.py: no trained weights: painting with random ones, which give colours and fine texture but no strokes;
-nst_main.py: {weights.HED_INSTALL}, or put a file into pretrained-model/ (README, Trained weights)"""
+NO_WEIGHTS = (
+    "no trained weights: painting with random ones, which give colours and fine texture but no strokes;",
+    f"{weights.HED_INSTALL}, or put a file into pretrained-model/ (README, Trained weights)",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,9 +205,9 @@ def check(settings, reader, kind, more):
     if settings.settings:
         check_files(settings, identity)
     check_tools(settings)
-    notices = tuple(f"nst_main.py: {line}" for line in originals.notices)
+    notices = originals.notices
     if source.name == "random" and not settings.weights:
-        notices += (NO_WEIGHTS,)
+        notices += NO_WEIGHTS
     path = pathlib.Path(settings.output_dir, CHECKPOINT)
     stamp, checkpoint = (read_stamp(path), find_checkpoint(path, identity)) if settings.resume else (None, None)
     job = kind(settings, originals, source, identity, checkpoint, notices, stamp, **more)

@@ -84,7 +84,7 @@ def test_random_weights_are_told_once(batch, tmp_path, monkeypatch):
     monkeypatch.setattr(nst.network.weights, "installed", lambda: None)
     text = "output_dir\noutput/first\noutput/second\noutput/third\n"
     flags = ("--weights", "", "--content_layers", "conv1_1", "--style_layers", "conv1_1", "--epochs", 1)
-    told = nst.job.NO_WEIGHTS + "\n"
+    told = "".join(f"nst_main.py: {line}\n" for line in nst.job.NO_WEIGHTS)
     assert batch(text, *flags)[0::2] == (0, told)
     shutil.rmtree(tmp_path / "output" / "second")
     shutil.rmtree(tmp_path / "output" / "third")

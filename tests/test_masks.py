@@ -84,7 +84,7 @@ def test_what_a_mask_alone_was_meant_to_say_is_read_and_told(prepared, tmp_path,
     job = prepared(content_mask=str(tmp_path / "m.png"))
     (share,) = job.scene.content.regions.values()
     assert (share[:, 21:] == 1).all() and (share[:, :19] == 0).all()
-    assert [line.removeprefix(f"nst_main.py: {tmp_path}/m.png: ") for line in job.notices] == [told]
+    assert [line.removeprefix(f"{tmp_path}/m.png: ") for line in job.notices] == [told]
 
 
 @pytest.mark.parametrize(

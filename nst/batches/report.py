@@ -134,7 +134,7 @@ class Report:
         """Print lines on standard error, each only once in a batch."""
         for line in lines:
             if line not in self.noticed:
-                print(line, file=sys.stderr, flush=True)
+                print(f"nst_main.py: {line}", file=sys.stderr, flush=True)
         self.noticed.update(lines)
 
     def end(self, quiet):

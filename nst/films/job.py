@@ -47,7 +47,7 @@ def prepare(settings):
             f"{film.path}: frames painted at {width} x {height} are too small to find motion in;"
             f" at least {SMALLEST_SIDE} pixels a side are needed"
         )
-    return dataclasses.replace(job, notices=(*job.notices, *(f"nst_main.py: {line}" for line in video.left_out(film))))
+    return dataclasses.replace(job, notices=(*job.notices, *video.left_out(film)))
 
 
 def outline(settings, coming=types.MappingProxyType({})):
