@@ -79,10 +79,16 @@ class Job:
     def checkpoint_path(self):
         return self.output / CHECKPOINT
 
-    def check_unchanged(self):
-        """Raises InputError if another run wrote the checkpoint after it was read and before the folder was locked."""
-        if self.settings.resume and read_stamp(self.checkpoint_path) != self.stamp:
-            raise InputError(f"{self.output}: another run continued it in the meantime; run the command again")
+    @contextlib.contextmanager
+    def claimed(self):
+        """Lock the output folder while the body runs.
+
+        Raises InputError if another run has it, or wrote the checkpoint after it was read.
+        """
+        with nst.files.claimed(self.output):
+            if self.settings.resume and read_stamp(self.checkpoint_path) != self.stamp:
+                raise InputError(f"{self.output}: another run continued it in the meantime; run the command again")
+            yield
 
     @property
     def finished(self):

@@ -2,11 +2,10 @@
 
 A Record takes what a descent yields, and prints and saves it as the run proceeds: pictures, costs, checkpoint. At the
 end it draws the curve of the costs and makes the animation. The record of a film (nst.films.record) is made of the same
-parts: Folder, History, save_picture, write_checkpoint.
+parts: Folder, save_picture, write_checkpoint.
 """
 
 import contextlib
-import csv
 import io
 import json
 import math
@@ -15,90 +14,56 @@ import time
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 from PIL import Image
 
 import nst.files
 import nst_utils
+from nst.descent.scales import at, first_picture
 from nst.errors import WriteError, reason
 from nst.job import COSTS, CURVE, FRAMES
 from nst.pictures import decode, encode
 from nst.pictures.animation import write_animation
+from nst.progress import Progress, as_lines, say
 from nst.recipe import comment, find_recipe, is_of_run, mark_of
 from nst.settings import RECIPE_FILE
 
 CHECKPOINT_SECONDS = 60  # a run that is killed loses at most this much work, and an iteration
 
 
-class Record(contextlib.ExitStack):
-    """The record of a picture: enter it, add() each Iterate of the descent, then end() it.
+class Record(Progress):
+    """The record of a picture: lines on the terminal, and files in the output folder."""
 
-    start() returns G before the first iteration, for the animation.
-    """
-
-    counted = "iteration"
-
-    def __init__(self, job, start):
-        super().__init__()
-        self.job, self.settings, self.start = job, job.settings, start
-        self.epochs = [epochs for _, epochs in job.schedule]
+    def __init__(self, job):
+        super().__init__(job)
         self.save_every = self.settings.save_every or self.settings.print_every
         self.folder = Folder(job, [CURVE] if self.settings.animation == "none" else [job.animation.name, CURVE])
-        self.history = History(job.checkpoint)
-        self.scale, self.epoch, self.stalled = 0, -1, []  # stalled: scales that stopped before using all their epochs
-        self.iteration, self.picture, self.state = -1, None, None
-        if checkpoint := job.checkpoint:
-            # If all iterations are done, no Iterate will come: the picture is that of the checkpoint.
-            self.iteration, self.picture = int(checkpoint["iteration"]), checkpoint["picture"]
-            self.scale, self.epoch = int(checkpoint["scale"]), int(checkpoint["epoch"]) - 1
-            self.state = checkpoint.copy
-            stalled = json.loads(str(checkpoint.get("stalled", "[]")))
-            self.stalled = [scale for scale in stalled if scale["scale"] <= self.scale]
 
     def __enter__(self):
         self.saved_at = time.monotonic()
-        done = self.iteration + 1
-        left = sum(self.epochs[self.scale :]) - (self.epoch + 1)
-        self.bar = self.enter_context(progress_bar(done + left, done, self.settings.quiet, "epoch"))
         board = self.settings.tensorboard
         self.board = self.enter_context(tensorboard(board)) if board else None
-        return self
+        return super().__enter__()
 
     def add(self, iterate):
         """Print and save an Iterate, if it is due. The checkpoint comes last: what it records is on disk then."""
         self.folder.begin()
-        if iterate.scale > self.scale:
-            self.end_scale()
-        self.iteration, self.scale, self.epoch, self.picture, costs, self.state = iterate
-        self.history.add(self.iteration, costs)
+        super().add(iterate)
         is_saved = self.iteration % self.save_every == 0
         if self.iteration % self.settings.print_every == 0:
-            self.say(f"Iteration {self.iteration} :", *as_lines(costs))
+            self.say(f"Iteration {self.iteration} :", *as_lines(iterate.costs))
             self.write_costs()
         if is_saved:
             self.folder.attempt(self.save_picture, self.job.output / f"{self.iteration}.png", self.picture)
         if self.board:
-            self.board(self.iteration, costs, self.shown(self.picture) if is_saved else None)
+            self.board(self.iteration, iterate.costs, self.shown(self.picture) if is_saved else None)
         if is_saved or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
             self.save_checkpoint(finished=False)
-        self.bar.set_postfix_str(f"cost {costs['total']:.4g}", refresh=False)
-        self.bar.update()
-
-    def end_scale(self):
-        """Note and report if the scale stopped before using all its epochs, as L-BFGS can."""
-        done, of = self.epoch + 1, self.epochs[self.scale]
-        if 0 < done < of:
-            self.stalled.append({"scale": self.scale + 1, "epochs": done, "of": of})
-            scale = f" on scale {self.scale + 1} of {len(self.epochs)}" if len(self.epochs) > 1 else ""
-            self.say(f"No further step lowers the cost{scale}: stopped after {done} of {of} epochs")
-            self.bar.update(of - done)
 
     def end(self, stopped):
         """Save the result, the curve of the costs and the animation; stopped says that the run was interrupted."""
         self.folder.begin()
         self.folder.refused.clear()
-        if not stopped:
-            self.end_scale()
+        super().end(stopped)
         self.save_picture(self.job.result, self.picture)
         if stopped:
             self.save_checkpoint(finished=False)
@@ -128,24 +93,18 @@ class Record(contextlib.ExitStack):
     @property
     def so_far(self):
         """Where the run stopped, and what it saved."""
-        return f"iteration {self.iteration}: {self.job.result} has the picture so far"
+        return f"iteration {self.iteration}: {self.job.result} has the picture so far, and --resume continues it"
 
     @property
     def kept(self):
         """What end_badly() saved."""
         return f"{self.job.result} has the last good picture" if self.state else "Nothing was written"
 
-    def say(self, *lines):
-        say(*lines, quiet=self.settings.quiet)
-
     def shown(self, picture):
         return shown(picture, self.job.originals.canvas, self.settings)
 
     def save_picture(self, path, picture):
-        recipe = {**self.job.recipe, "iteration": self.iteration}
-        if self.stalled:
-            recipe["stalled"] = self.stalled
-        save_picture(path, picture, self.job.originals.canvas, self.settings, recipe)
+        save_picture(path, picture, self.job.originals.canvas, self.settings, self.recipe)
 
     def save_checkpoint(self, finished):
         facts = {"finished": finished, "stalled": json.dumps(self.stalled)}
@@ -161,43 +120,13 @@ class Record(contextlib.ExitStack):
             return Image.fromarray(nst_utils.to_pixels(self.shown(picture)))
 
         return [
-            lambda: drawn(self.start()),
+            lambda: drawn(first_picture(at(self.job.scene, self.job.schedule[0][0]), None, self.settings)),
             *(lambda path=path: decode.read_image(path, math.inf) for path in saved),
             lambda: drawn(self.picture),
         ]
 
 
 # --- The parts of a record ------------------------------------------------------------------------
-
-
-class History:
-    """The costs of a run: names, and rows of [number of the iteration or frame, cost, ...]."""
-
-    def __init__(self, checkpoint=None):
-        self.names = checkpoint["names"].tolist() if checkpoint else []
-        self.rows = checkpoint["history"].tolist() if checkpoint else []
-
-    def add(self, number, costs):
-        """Add a row. A cost that a row does not have is nan there."""
-        unknown = [name for name in costs if name not in self.names]
-        self.names = [*self.names, *unknown]
-        self.rows = [[*row, *[math.nan] * len(unknown)] for row in self.rows] if unknown else self.rows
-        self.rows.append([number, *(costs.get(name, math.nan) for name in self.names)])
-
-    @property
-    def last(self):
-        """{name: cost} of the last row."""
-        return dict(zip(self.names, self.rows[-1][1:], strict=True))
-
-    def write(self, path, counted, every):
-        """Write the rows whose number is a multiple of every as CSV; counted is the heading of the numbers."""
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow([counted, *(f"{name}_cost" for name in self.names)])
-        for number, *costs in self.rows:
-            if number % every == 0:
-                rows.writerow([int(number), *("" if math.isnan(cost) else cost for cost in costs)])
-        nst.files.write_text(path, text.getvalue())
 
 
 class Folder:
@@ -275,13 +204,19 @@ def shown(picture, canvas, settings):
 
 
 def save_picture(path, picture, canvas, settings, recipe):
-    """Write G as the user sees it, with its recipe as a comment and what it keeps of the content's EXIF."""
-    remarks = {"dpi": settings.dpi, "alpha": canvas.alpha}
+    """Write G as the user sees it, with its remarks()."""
+    its_remarks = remarks(canvas, settings, recipe)
+    if settings.metadata == "none" and path.stem.isdecimal():
+        its_remarks["mark"] = mark_of(recipe)
+    nst_utils.save_image(path, shown(picture, canvas, settings), **its_remarks)
+
+
+def remarks(canvas, settings, recipe):
+    """The remarks of nst.pictures.encode.write_image: the recipe, and what a result keeps of the content's EXIF."""
+    told = {"dpi": settings.dpi, "alpha": canvas.alpha}
     if settings.metadata == "recipe":
-        remarks |= {"comment": comment(recipe, settings), "kept": canvas.kept}
-    elif path.stem.isdecimal():
-        remarks["mark"] = mark_of(recipe)
-    nst_utils.save_image(path, shown(picture, canvas, settings), **remarks)
+        told |= {"comment": comment(recipe, settings), "kept": canvas.kept}
+    return told
 
 
 def write_checkpoint(job, state, history, facts):
@@ -299,31 +234,7 @@ def write_checkpoint(job, state, history, facts):
     nst.files.write_arrays(job.checkpoint_path, {**state, **facts})
 
 
-# --- The terminal, TensorBoard, the curve ---------------------------------------------------------
-
-
-def say(*lines, quiet):
-    """Print lines, above the progress bar if there is one."""
-    if not quiet:
-        with tqdm.tqdm.external_write_mode():
-            print(*lines, sep="\n", flush=True)
-
-
-def as_lines(costs):
-    return [f"{name} cost = {value:.8g}" for name, value in costs.items()]
-
-
-def progress_bar(count, done, quiet, unit):
-    """A progress bar, only on a terminal."""
-    return tqdm.tqdm(
-        total=count,
-        initial=done,
-        disable=quiet or None,
-        unit=unit,
-        leave=False,
-        dynamic_ncols=True,
-        bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s, {rate_inv_fmt}, {remaining} left{postfix}",
-    )
+# --- TensorBoard, the curve ------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

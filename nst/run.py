@@ -8,15 +8,13 @@ import functools
 import os
 import pathlib
 
-import numpy as np
 import tensorflow as tf
 
 import nst.descent.sight
-import nst.files
 import nst.network.weights
 import nst_utils
 from nst.descent import optimizers
-from nst.descent.cost import Cost
+from nst.descent.scales import make_scale
 from nst.descent.terms import layers_needed
 from nst.errors import RunError
 from nst.network import convolution
@@ -33,47 +31,25 @@ def paint(job, stop):
     Raises InputError for weights of another network and for a folder that cannot be written in, RunError, WriteError,
     and KeyboardInterrupt if a signal came.
     """
-    with ready(job, stop) as (model, optimizer):
+    record = Record(job)
+    paint_into(record, stop)
+    return record.history.last
+
+
+def paint_into(record, stop):
+    """Paint the picture of the job of a record, a nst.record.Progress, which takes each Iterate; as paint does."""
+    job = record.job
+    with ready(job, stop) as (model, optimizer), record, recording(record, job, model, stop):
         scales = [
             make_scale(job.scene, shrink, epochs, job.settings.of_scale(k), model, stop.check)
             for k, (shrink, epochs) in enumerate(job.schedule)
         ]
-        with Record(job, start=lambda: scales[0].start(None)) as record, recording(record, job, model, stop):
-            for iterate in optimizers.descend(scales, optimizer, job.checkpoint):
+        # L-BFGS has a thread, which would wait for ever if an exception kept the descent alive.
+        with contextlib.closing(optimizers.descend(scales, optimizer, job.checkpoint)) as iterates:
+            for iterate in iterates:
                 record.add(iterate)
                 if stop.signum:
                     break
-    return record.history.last
-
-
-def make_scale(scene, shrink, epochs, settings, model, pause, evaluations=None):
-    """The Scale that paints a Scene shrunk by the factor shrink; pause and evaluations are passed to its Cost."""
-
-    def here():
-        return scene.at(shrink).map(nst_utils.reshape_and_normalize_image)
-
-    def start(coarser):
-        return first_picture(here(), coarser, settings)
-
-    def cost():
-        return Cost(model, here(), settings, evaluations or epochs, pause)
-
-    return optimizers.Scale(epochs, start, cost)
-
-
-def first_picture(scene, coarser, settings):
-    """The first picture of a scale. coarser is the last picture of the coarser scale, or None."""
-    if coarser is not None:
-        picture = nst_utils.generate_finer_image(coarser, scene.detail)
-    else:
-        noise_ratio = settings.noise_ratio if settings.init == "noise" and not settings.init_image else 0
-        noise_ratio = 1 if settings.init == "random" else noise_ratio
-        picture = nst_utils.generate_noise_image(scene.start, noise_ratio, settings.seed)
-    if scene.grey:
-        picture = np.repeat((picture + nst_utils.MEANS).mean(3, keepdims=True), 3, 3) - nst_utils.MEANS
-    if scene.painted is not None:  # the network sees the photograph around what it paints
-        picture = np.where(scene.painted[np.newaxis, ..., np.newaxis], picture, scene.content.image)
-    return picture
 
 
 # --- What every painter needs ---------------------------------------------------------------------
@@ -94,8 +70,7 @@ def ready(job, stop):
     else:
         optimizer = optimizers.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
     told = f"with a picture of {width} x {height}; lower --image_size"
-    with nst.files.claimed(job.output), shortage_explained(told):
-        job.check_unchanged()
+    with job.claimed(), shortage_explained(told):
         stop.patient = True
         yield model, optimizer
 
@@ -103,6 +78,7 @@ def ready(job, stop):
 @contextlib.contextmanager
 def recording(record, job, model, stop):
     """Finish the record however the body ends: normally, by a signal, or by an error."""
+    interrupted = False
     source = f"{job.weights.name}{nst.network.weights.remark(job.weights)}"
     numbers = ", in bfloat16" if is_narrow(job.settings.precision) else ""
     record.say(f"Painting with {model.name}, weights: {source}, on {processor()}{numbers}", *unused_gpu())
@@ -111,6 +87,7 @@ def recording(record, job, model, stop):
     except KeyboardInterrupt:  # between two windows
         if record.state is None:
             raise KeyboardInterrupt(f"before the first {record.counted} was finished") from None
+        interrupted = True
     except RunError:  # a part of the input cannot be read
         record.end_badly(record.picture)
         raise
@@ -119,10 +96,10 @@ def recording(record, job, model, stop):
         step_failed = job.settings.optimizer == "adam" and error.iteration >= 0
         lower = "--learning_rate" if step_failed else "--alpha, --beta and --tv_weight"
         raise RunError(f"{error}; lower {lower}. {record.kept}") from error
-    stopped = stop.signum is not None
+    stopped = interrupted or stop.signum is not None
     record.end(stopped)
     if stopped:
-        raise KeyboardInterrupt(f"after {record.so_far}, and --resume continues it")
+        raise KeyboardInterrupt(f"after {record.so_far}")
 
 
 @functools.lru_cache(maxsize=1)

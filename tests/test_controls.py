@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import nst.descent.scales
 import nst.network.weights
 import nst.network.windows
-import nst.run
 import nst_utils
 import recipe
 from nst.settings import Settings
@@ -294,7 +294,7 @@ def test_a_run_with_total_variation_tells_its_cost(paint_here, tmp_path):
 
 
 def start(job):
-    return nst.run.make_scale(job.scene, 1, 1, job.settings, model=None, pause=None).start(None)
+    return nst.descent.scales.make_scale(job.scene, 1, 1, job.settings, model=None, pause=None).start(None)
 
 
 def test_init_says_where_the_picture_starts(prepared, inputs, tmp_path):

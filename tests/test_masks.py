@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageFilter
 
+import nst.descent.scales
 import nst.pictures.masks
 import nst.pictures.originals
-import nst.run
 import nst_utils
 import recipe
 from nst.errors import InputError
@@ -212,7 +212,7 @@ def test_outside_the_mask_the_network_sees_the_content(prepared, masks, inputs, 
     """From the first iteration on, at every scale: what lies beside the painting is the photograph, not noise."""
     job = prepared(content_mask=str(masks / "c-white.png"), init=init, recolor_content=True)
     C = nst_utils.reshape_and_normalize_image(Image.open(inputs / "content.png"))
-    coarse, fine = (nst.run.make_scale(job.scene, k, 1, job.settings, None, None) for k in (2, 1))
+    coarse, fine = (nst.descent.scales.make_scale(job.scene, k, 1, job.settings, None, None) for k in (2, 1))
     start = coarse.start(None)
     small = job.scene.at(2).map(nst_utils.reshape_and_normalize_image)
     np.testing.assert_array_equal(start[:, :, :9], small.content.image[:, :, :9])  # the edge is soft there

@@ -20,6 +20,7 @@ import nst.flags
 import nst.pictures.animation
 import nst.pictures.encode
 import nst.pictures.video
+import nst.progress
 import nst.record
 import nst.settings
 import nst_main
@@ -96,7 +97,7 @@ def test_the_curve_shows_every_iterations_costs(paint_here, tmp_path, monkeypatc
 
 
 def test_a_cost_of_0_is_left_out_of_the_curve(tmp_path):
-    history = nst.record.History()
+    history = nst.progress.History()
     for i, total in enumerate((5.0, 4.0)):
         history.add(i, {"total": total, "content": 0.0})
     nst.record.draw_curve(tmp_path / "costs.png", history)

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import nst.descent.scales
 import nst.files
 import nst.pictures.decode
 import nst.record
@@ -341,7 +342,9 @@ def test_a_file_that_another_program_holds_does_not_end_the_run(paint_here, tmp_
     assert paint_here("--animation", "gif", "--quiet") == (0, "", "")
 
 
-@pytest.mark.parametrize("where", [(nst.run, "Cost"), (nst_utils, "build_model"), (nst.record, "draw_curve")])
+@pytest.mark.parametrize(
+    "where", [(nst.descent.scales, "Cost"), (nst_utils, "build_model"), (nst.record, "draw_curve")]
+)
 @pytest.mark.parametrize(
     "shortage",
     [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")],

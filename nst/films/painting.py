@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-import nst.record
+import nst.progress
 import nst_utils
 from nst.descent import optimizers
+from nst.descent.scales import make_scale
 from nst.films import flow
 from nst.films.record import FilmRecord
 from nst.job import halving
@@ -20,7 +21,7 @@ from nst.pictures import colours
 from nst.pictures.originals import Picture
 from nst.pictures.resize import LANCZOS, fill, size_with_long_side
 from nst.pictures.scene import Scene, make_scene
-from nst.run import make_scale, ready, recording
+from nst.run import ready, recording
 
 SAME_SHOT = 0.3  # the least fraction of a frame that must be visible in the frame before
 SETTLING = 4  # frames until a newly visible area is fully held to what was painted there
@@ -165,7 +166,7 @@ def colours_of_shot(job, first):
     if not settings.recolor_content and settings.preserve_colors not in ("luminance", "histogram"):
         return None
     if len(job.film.chosen) - first > MANY_FRAMES:
-        nst.record.say(f"Measuring the colours of the shot that begins at frame {first + 1}", quiet=settings.quiet)
+        nst.progress.say(f"Measuring the colours of the shot that begins at frame {first + 1}", quiet=settings.quiet)
     found, before = {}, None
     for _, image in job.film.images(first):
         small = small_content(job.originals, image)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 import nst.files
+import nst.progress
 import nst.record
 from nst.errors import WriteError, reason
 from nst.job import COSTS, FRAMES
@@ -20,14 +21,14 @@ class FilmRecord(contextlib.ExitStack):
     def __init__(self, job):
         super().__init__()
         self.job, self.settings, self.count = job, job.settings, len(job.film.chosen)
-        self.folder, self.history = nst.record.Folder(job), nst.record.History(job.checkpoint)
+        self.folder, self.history = nst.record.Folder(job), nst.progress.History(job.checkpoint)
         self.frames = job.output / FRAMES
         self.number, self.picture, self.state = -1, None, None
         if checkpoint := job.checkpoint:
             self.number, self.picture, self.state = int(checkpoint["iteration"]), checkpoint["picture"], checkpoint
 
     def __enter__(self):
-        bar = nst.record.progress_bar(self.count, self.number + 1, self.settings.quiet, "frame")
+        bar = nst.progress.progress_bar(self.count, self.number + 1, "frame", self.settings.quiet or None)
         self.bar = self.enter_context(bar)
         return self
 
@@ -41,7 +42,7 @@ class FilmRecord(contextlib.ExitStack):
         nst.record.save_picture(self.frame_path(number), picture, canvas, self.settings, recipe)
         self.save_checkpoint(finished=False)
         if number % self.settings.print_every == 0:
-            self.say(f"Frame {number + 1} of {self.count} :", *nst.record.as_lines(costs))
+            self.say(f"Frame {number + 1} of {self.count} :", *nst.progress.as_lines(costs))
             self.write_costs()
         self.bar.set_postfix_str(f"cost {costs['total']:.4g}", refresh=False)
         self.bar.update()
@@ -94,7 +95,7 @@ class FilmRecord(contextlib.ExitStack):
     @property
     def so_far(self):
         """Where the run stopped, and what it saved."""
-        return f"frame {self.number + 1}: {self.job.result} has the film so far"
+        return f"frame {self.number + 1}: {self.job.result} has the film so far, and --resume continues it"
 
     @property
     def kept(self):
@@ -102,7 +103,7 @@ class FilmRecord(contextlib.ExitStack):
         return f"{self.job.result} has the film so far" if self.number >= 0 else "No frame was finished"
 
     def say(self, *lines):
-        nst.record.say(*lines, quiet=self.settings.quiet)
+        nst.progress.say(*lines, quiet=self.settings.quiet)
 
     def write_costs(self):
         costs = self.job.output / COSTS
