@@ -5,6 +5,7 @@ Pillow decodes, and pillow-heif adds the format of iPhones. nst.pictures.deep re
 
 import contextlib
 import io
+import math
 import warnings
 from typing import NamedTuple
 
@@ -38,8 +39,8 @@ def read_image(path, max_pixels=MOST_PIXELS):
     return read(path, max_pixels).image
 
 
-def read(path, max_pixels=MOST_PIXELS, finish=None):
-    """The Decoded first picture in a file.
+def read(path, max_pixels=MOST_PIXELS, finish=None, image=None):
+    """The Decoded first picture in a file, or the Decoded Pillow image, which then is called path.
 
     finish(Pillow image of any mode) makes (image, alpha) of it; by default it is flatten. Raises InputError if the
     file holds no picture, or one of more than max_pixels.
@@ -48,7 +49,7 @@ def read(path, max_pixels=MOST_PIXELS, finish=None):
         with warnings.catch_warnings(), bounded(max_pixels):
             warnings.simplefilter("ignore")  # remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return decoded(path, finish or flatten)
+            return decoded_image(image, path, finish or flatten) if image else decoded(path, finish or flatten)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(
             f"{path}: over {max_pixels:,} pixels, the most that is read; shrink it, or raise max_pixels"
@@ -63,14 +64,10 @@ def read(path, max_pixels=MOST_PIXELS, finish=None):
 
 
 def decoded(path, finish):
-    """The Decoded of read(). Raises what the decoders raise."""
+    """The Decoded of a file, as in read(). Raises what the decoders raise."""
     try:
         with Image.open(path) as image:
-            picture = largest_in(image, path) if is_preview(image) else image
-            rows, notices = loaded_rows(picture), ()
-            if rows < picture.height:
-                notices = (f"{path}: cut off; {picture.height - rows} of its {picture.height} rows are grey",)
-            return Decoded(*finish(upright(picture)), notices)
+            return decoded_image(image, path, finish)
     except Image.UnidentifiedImageError as error:
         with open(path, "rb") as file:
             head = file.read(4)
@@ -78,6 +75,17 @@ def decoded(path, finish):
             return Decoded(*finish(upright(deep.read_tiff(path))))
         what = "not a picture in any format that is read" if head else "an empty file"
         raise InputError(f"{path}: {what}; give a JPEG, PNG, HEIC, TIFF, WebP, BMP or GIF") from error
+
+
+def decoded_image(image, path, finish):
+    """The Decoded of a Pillow image, as in read(). Raises what the decoders raise."""
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise Image.DecompressionBombError
+    picture = largest_in(image, path) if is_preview(image) else image
+    rows, notices = loaded_rows(picture), ()
+    if rows < picture.height:
+        notices = (f"{path}: cut off; {picture.height - rows} of its {picture.height} rows are grey",)
+    return Decoded(*finish(upright(picture)), notices)
 
 
 def loaded_rows(image):

@@ -21,6 +21,7 @@ WRITING = {
     "TIFF": {"compression": "tiff_adobe_deflate"},
     "WEBP": {"lossless": True},
 }
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 WITH_ALPHA = ("PNG", "TIFF", "WEBP")
 LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}  # pixels
 LONGEST_SIDE = 1_000_000  # pixels, of the other formats: memory ends before

@@ -116,7 +116,7 @@ def find_image(name):
 class Reader(NamedTuple):
     """Reads pictures by name.
 
-    given is {name: (Pillow image, [path, ...])} of pictures that have been read already, from these files. coming is
+    given is {name: (Pillow image, [path, ...])} of pictures that are in memory, and the files they came from. coming is
     {real path: (width, height)} of pictures that earlier jobs of a batch will make, or {real path: None} of those that
     they cannot make. Only their size is known.
     """
@@ -128,7 +128,7 @@ class Reader(NamedTuple):
     def read(self, name, finish=None):
         """decode.read() of a picture."""
         if name in self.given:
-            return decode.Decoded(self.given[name][0])
+            return decode.read(name, self.max_pixels, finish, self.given[name][0])
         return decode.read(find_image(name), self.max_pixels, finish)
 
     def kept_exif(self, name):
