@@ -203,17 +203,18 @@ def join_values(argv):
 
 
 def to_words(values):
-    """The words of {name: value}, as join_values returns them."""
+    """The words of {name: value}, as join_values returns them. Raises InputError for what no word can hold."""
     words = []
     for name, value in values.items():
         values = value if isinstance(value, list) else [str(value).lower() if isinstance(value, bool) else value]
-        words.append(f"--{name}={BETWEEN_VALUES.join(map(str, values))}")
+        texts = list(map(str, values))
+        if any(BETWEEN_VALUES in text for text in texts):
+            raise InputError(f"argument --{name}: a character of code 0 is in its value")
+        words.append(f"--{name}={BETWEEN_VALUES.join(texts)}")
     return words
 
 
 def cell_words(name, cell):
     """The words of a cell in a batch's column; a semicolon separates several values."""
-    if BETWEEN_VALUES in cell:
-        raise InputError(f"argument --{name}: a character of code 0 is in its value")
     words = [word.strip() for word in cell.split(";")]
     return to_words({name: words if value_type(FIELDS[f"--{name}"])[1] else cell})

@@ -9,6 +9,14 @@ import tempfile
 
 from nst.errors import INSTALL, RunError, reason
 
+# What Keras must be set to, by the names of keras.config.
+NEEDED = {
+    "backend": "tensorflow",
+    "floatx": "float32",
+    "image_data_format": "channels_last",
+    "dtype_policy": "float32",
+}
+
 
 @contextlib.contextmanager
 def quiet_stderr():
@@ -70,4 +78,15 @@ def start():
     except ImportError as error:  # TensorFlow raises it with a long text; the first error is its context
         why = reason(error.__context__ or error)
         raise RunError(f"TensorFlow does not start ({why}); see https://www.tensorflow.org/install/errors") from error
+    check_keras()
     return lambda job, stop: importlib.import_module(job.painter).paint(job, stop)
+
+
+def check_keras():
+    """Raises RunError if the Python program that paints has set Keras to other numbers or axes, or another backend."""
+    config = importlib.import_module("keras").config
+    for name, needed in NEEDED.items():
+        found = getattr(config, name)()
+        found = getattr(found, "name", found)  # a dtype_policy has a name
+        if found != needed:
+            raise RunError(f"Keras has {name} {found}, and painting needs {needed}; set it, or start Python anew")
