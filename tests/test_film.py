@@ -288,6 +288,8 @@ def test_a_frame_starts_from_the_one_before_where_the_motion_holds():
     assert np.corrcoef(fine.ravel(), texture[:, 50:].ravel())[0, 1] > 0.9
     untrusted = flow.start_from(painted, before, before, np.zeros((40, 60, 2), "float32"), trusted * 0, texture)
     np.testing.assert_array_equal(untrusted, painted)  # which looks the same: even areas show no motion
+    start = flow.start_from(painted, before, here, np.zeros((40, 60, 2), "float32"), trusted, texture=None)
+    np.testing.assert_array_equal(start[:, 50:], here[:, 50:])
 
 
 def test_the_temporal_cost_is_the_trusted_mean_square_and_its_gradient_is_true(thin_model):

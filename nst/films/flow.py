@@ -87,8 +87,9 @@ def start_from(painted, before, here, back, trusted, texture):
     """The start of a frame, (n_H, n_W, 3): the painted frame before, carried along the flow back to it.
 
     before and here are the contents of both frames. An even area shows no motion and needs none: if the content
-    looks the same, the flow is used without trust. What has come into sight continues what was beside it, as
-    light or dark as the content is there, with detail from the content and strokes from texture (n_H, n_W, 3).
+    looks the same, the flow is used without trust. What has come into sight starts as the content. With a texture
+    (n_H, n_W, 3) it continues what was beside it instead, as light or dark as the content is there, with detail from
+    the content and strokes from the texture.
     """
     carried = look_up(painted, back)
     change = here - look_up(before, back)
@@ -98,6 +99,8 @@ def start_from(painted, before, here, back, trusted, texture):
     def coarse(image):
         return cv2.GaussianBlur(image, (0, 0), max(back.shape) * STROKE)
 
-    new = coarse(carried + change) + texture - coarse(texture) + DETAIL * (here - coarse(here))
+    new = here
+    if texture is not None:
+        new = coarse(carried + change) + texture - coarse(texture) + DETAIL * (here - coarse(here))
     useful = (trusted > 0.5) | (alike & inside)
     return np.where(useful[..., np.newaxis], carried, new)

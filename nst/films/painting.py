@@ -94,7 +94,7 @@ def paint_frame(job, number, originals, before, model, optimizer, stop):
     scene = before and continued(job, number, originals, original, before, changed)
     if scene:
         # It starts from the frame before, without noise.
-        settings = dataclasses.replace(settings, init="content", init_image="", neighbour_share=(0.0,))
+        settings = dataclasses.replace(settings, init="content", init_image="")
         schedule, repeats, settled = halving(settings.frame_epochs), len(job.film.chosen), scene.trust
         first, of_content = before.first, before.of_content
     else:
@@ -125,7 +125,8 @@ def continued(job, number, originals, original, before, changed):
         return None
     scene = make_scene(originals, job.settings, before.of_content)
     painted, contents = np.asarray(before.picture)[0] + nst_utils.MEANS, (before.scene.content, scene.content)
-    texture = texture_of(scene, (job.settings.seed, number))
+    # The neighbour cost paints what comes into sight as in the first frame; the style cost alone needs strokes there.
+    texture = None if any(job.settings.neighbour_share) else texture_of(scene, (job.settings.seed, number))
     start = flow.start_from(painted, *(content.image for content in contents), back, trusted, texture)
     trust = trusted * np.clip(flow.look_up(before.settled, back), 0, 1)
     trust = np.maximum(trust, 1 - changed[..., 0])
