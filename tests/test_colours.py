@@ -105,8 +105,10 @@ def test_colours_that_a_mask_or_transparency_hides_do_not_count(how):
     assert nst.pictures.colours.luminance(style.image).mean() == pytest.approx(expected, abs=2)
 
 
-def test_a_content_is_recoloured_to_its_styles_mean_and_covariance_in_each_region():
-    """The halves have a style of their own, the left one two; what no style has keeps its colours."""
+def test_a_content_is_recoloured_by_luminance_in_each_region():
+    """Light stays light, and has the colours that its styles have at this luminance, and HUES of their other hues.
+
+    The halves have a style of their own, the left one two; what no style has keeps its colours."""
     content, *styles = (recipe.picture(seed, 30, 40) // 3 + 80 for seed in (1, 2, 3, 4))
     left, right = (np.repeat([half], 30, 0).astype("float32") for half in ([1] * 18 + [0] * 22, [0] * 22 + [1] * 18))
     pictures = [Picture(np.float32(image), {name: 1}) for name, image in zip("AAB", styles, strict=True)]
@@ -114,12 +116,19 @@ def test_a_content_is_recoloured_to_its_styles_mean_and_covariance_in_each_regio
     scene = scene_of(of_content, *pictures, recolor_content=True, style_weights=(3, 1, 1))
     result = scene.content.image
     assert (result[:, 18:22] == content[:, 18:22]).all()
-    means, covariances, _ = zip(*map(nst.pictures.colours.moments, styles), strict=True)
+    colours = nst.pictures.colours
+    means, covariances, _ = zip(*map(colours.moments, styles), strict=True)
     of_left = (3 * means[0] + means[1]) / 4, (3 * covariances[0] + covariances[1]) / 4
     for part, (mean, covariance) in (result[:, :18], of_left), (result[:, 22:], (means[2], covariances[2])):
-        seen_mean, seen_covariance, _ = nst.pictures.colours.moments(part)
+        seen_mean, seen, _ = colours.moments(part)
         np.testing.assert_allclose(seen_mean, mean, atol=0.5)
-        np.testing.assert_allclose(seen_covariance, covariance, atol=0.08 * covariance.max())
+        np.testing.assert_allclose(seen @ colours.LUMINANCE, covariance @ colours.LUMINANCE, rtol=0.06)
+        of_both = (colours.by_luminance(colours.Moments(mean, one, 1))[2] for one in (covariance, seen))
+        other_hues, hues = (np.trace(one.covariance) for one in of_both)
+        assert hues == pytest.approx(colours.HUES**2 * other_hues, rel=0.1)
+    for columns in (slice(0, 18), slice(22, 40)):
+        Y, Y_C = (colours.luminance(image[:, columns]).ravel() for image in (result, content))
+        assert np.corrcoef(Y, Y_C)[0, 1] > 0.999
 
 
 def test_the_contrast_of_a_photograph_in_fog_is_raised_within_bounds():

@@ -45,15 +45,6 @@ def test_the_cost_is_the_mean_square_over_the_variance():
     assert cost == pytest.approx(((a_N - a_G)[0, 1, 2] ** 2).mean() / 2, rel=1e-5)
 
 
-def test_what_is_calm_counts_most():
-    """The left half of the picture is even, the right half is noise."""
-    image = np.full((1, 60, 200, 3), 7.0)
-    image[:, :, 100:] += np.random.default_rng(0).normal(size=(1, 60, 100, 1))
-    calm = neighbours.calmness(image)
-    assert calm[:, :70].min() > 0.99 and calm[:, 130:].max() < 0.1
-    np.testing.assert_allclose(neighbours.calmness(image[:, :, :70]), 1)
-
-
 def positions(rows, shares=None):
     """Positions whose only layer, conv1_1, has these activations."""
     a = tf.constant(np.float32(rows))[:, tf.newaxis]

@@ -66,8 +66,8 @@ def test_a_start_wins_over_that_of_a_preset_and_of_a_recipe(paint_here, tmp_path
     for start in ("--init", "style"), ("--noise_ratio", 0.3):
         assert paint_here(*start)[0] == 0
         for before in ["--preset", "fine"], ["--settings", str(tmp_path / "output" / "settings.json")]:
-            settings = nst.flags.parse_settings([*before, "--init_image", "wave.jpg"])
-            assert (settings.init_image, settings.init) == ("wave.jpg", "noise")
+            settings = nst.flags.parse_settings([*before, "--init_image", "great_wave.jpg"])
+            assert (settings.init_image, settings.init) == ("great_wave.jpg", "noise")
             settings = nst.flags.parse_settings([*before, "--init", "content"])
             assert (settings.init, settings.noise_ratio) == ("content", nst.settings.Settings.noise_ratio)
 

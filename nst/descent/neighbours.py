@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from scipy.ndimage import gaussian_filter
 
 from nst.network.windows import layer_size, stride
 
@@ -21,7 +20,6 @@ LAYERS = (
     *("conv4_1", "conv4_2", "conv4_3"),
 )
 STRIDE = 4  # pixels between two positions
-AROUND = 8  # pixels: the deviation of the Gaussian that says what is around a pixel
 BLOCK = 2048  # positions of the content that are compared at a time, which bounds the memory
 ROUNDS = 200  # of giving each of several styles its part of the content
 
@@ -91,17 +89,6 @@ def positions_of(picture, sight):
         return pooled.numpy().ravel()
 
     return Positions(activations, {name: share_at(share) for name, share in picture.regions.items()})
-
-
-def calmness(image):
-    """(n_H, n_W), 0 to 1: how even a picture (1, n_H, n_W, 3) is around each pixel.
-
-    It is 1 where nothing changes, and 1/2 where the standard deviation is half of its mean over the picture.
-    """
-    Y = np.asarray(image, float)[0].mean(2)
-    variance = gaussian_filter(Y * Y, AROUND) - gaussian_filter(Y, AROUND) ** 2
-    deviation = np.sqrt(np.maximum(variance, 0))
-    return 1 / (1 + (2 * deviation / max(deviation.mean(), 1e-3)) ** 2)
 
 
 def targets_of(content, styles, weights):

@@ -186,15 +186,14 @@ def statistics_of(style, sight, term):
 class Neighbours(NamedTuple):
     """J_neighbours: low if each position looks like the position of the style that is most like the content there.
 
-    It counts at the first octave whose long side is at most LONG_SIDE: it holds the layout, not the finest strokes. It
-    counts most where the content is calm: there the style cost alone would paint light, dark and detail anywhere.
+    It counts at the first octave whose long side is at most LONG_SIDE: it holds the layout, not the finest strokes.
     """
 
     weight: tf.Tensor
     layers: dict
     a_N: dict  # {layer: activations of the nearest neighbours (1, n_H, n_W, n_C)}
     variances: dict  # {layer: variance of the styles' activations}
-    guides: dict  # {layer: T}: how much each position counts
+    guides: dict  # {layer: T}: pixels outside all regions do not count
 
     name = "neighbours"
     LONG_SIDE = 512  # pixels
@@ -219,13 +218,13 @@ class Neighbours(NamedTuple):
         size, layers = tuple(scene.content.image.shape[1:3]), neighbours.LAYERS
         found = neighbours.targets_of(content, styles, settings.weight_of_styles)
         every = {layer: tf.concat([style.activations[layer] for style in styles], 0) for layer in layers}
-        counted = np.minimum(sum(scene.content.regions.values()), 1) * neighbours.calmness(scene.content.image)
+        covered = np.broadcast_to(np.minimum(sum(scene.content.regions.values()), 1), size)
         return cls(
             constant(factor),
             {layer: constant(1) for layer in layers},
             {layer: neighbours.as_activation(found[layer], layer, size) for layer in layers},
             {layer: tf.reduce_mean(tf.math.reduce_variance(a, (0, 1))) + 1e-6 for layer, a in every.items()},
-            nst_utils.guide(counted, layers),
+            nst_utils.guide(covered, layers),
         )
 
     def measure(self, seen, part):

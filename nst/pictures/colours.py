@@ -17,6 +17,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])  # Y of YIQ
 
 GREY = 3  # levels: in a grey picture the channels differ by no more
 NOISE = 5  # levels, the standard deviation that every colour of a photograph is taken to have
+HUES = 0.2  # how much of the differences of hue a recoloured photograph has
 MOST_GAIN = 4  # by which the contrast of a photograph is raised at most
 
 
@@ -102,17 +103,30 @@ TO_GREY = Map(np.tile(LUMINANCE, (3, 1)), np.zeros(3), np.zeros(3))
 def recolor(here, styles):
     """The Map from a content with the Moments here to the mean colours of its styles, [(weight, Moments)].
 
-    It is [Colour]'s histogram matching the other way round. The content counts as having NOISE in every colour:
-    otherwise the noise of a grey photograph would become coloured. Its contrast is raised by MOST_GAIN at most:
-    otherwise the JPEG blocks of a photograph in fog would be seen.
+    The luminance gets the styles' mean and deviation, and each luminance the colour that the styles have there on
+    average: a bright sky gets the colours of what is bright in the style. What is left, the differences of hue at one
+    luminance, is matched as [Colour] matches histograms, and counts HUES times: a blue sky would look for what is blue
+    in the style, however dark that is.
+
+    The content counts as having NOISE in every colour: otherwise the noise of a grey photograph would become coloured.
+    Its contrast is raised by MOST_GAIN at most: otherwise the JPEG blocks of a photograph in fog would be seen.
     """
     there = mean_of([one._replace(weight=weight) for weight, one in styles])
     if is_even(there):  # it has no light and dark: the content keeps its own
         return Map(np.tile(LUMINANCE, (3, 1)), here.mean, there.mean)
-    change = match_histogram(here._replace(covariance=here.covariance + NOISE**2 * np.eye(3)), there)
-    gain = np.sqrt(LUMINANCE @ change.A @ here.covariance @ change.A.T @ LUMINANCE)
-    gain /= max(np.sqrt(LUMINANCE @ here.covariance @ LUMINANCE), 1e-9)
-    return change._replace(A=change.A * (MOST_GAIN / gain)) if gain > MOST_GAIN else change
+    here = here._replace(covariance=here.covariance + NOISE**2 * np.eye(3))
+    (deviation, colour, hues), (other_deviation, other_colour, other_hues) = map(by_luminance, (here, there))
+    gain = min(MOST_GAIN, other_deviation / deviation)
+    of_hues = match_histogram(hues, other_hues).A @ (np.eye(3) - np.outer(colour, LUMINANCE))
+    return Map(gain * np.outer(other_colour, LUMINANCE) + HUES * of_hues, here.mean, there.mean)
+
+
+def by_luminance(moments):
+    """(deviation of the luminance, colour (3,) that a level of luminance brings, Moments of what is left)."""
+    variance = LUMINANCE @ moments.covariance @ LUMINANCE
+    colour = moments.covariance @ LUMINANCE / variance
+    left = moments.covariance - variance * np.outer(colour, colour)
+    return np.sqrt(variance), colour, moments._replace(covariance=left)
 
 
 def power(covariance, exponent):
