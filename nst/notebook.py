@@ -49,7 +49,7 @@ def paint(content_image_filename=None, style_image_filename=None, *, progress=Tr
     """Paint the content of one picture in the style of another, and return it in memory, a nst.memory.Result.
 
         from nst import paint
-        result = paint("chelsea.jpg", "night.jpg", preset="quick")
+        result = paint("chelsea.jpg", "starry_night.jpg", preset="quick")
         result.image
 
     The keywords are the flags of nst_main.py, with their defaults; docs/reference.md lists them. A flag of several

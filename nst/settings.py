@@ -72,7 +72,7 @@ class Settings:
     )
     content_image_filename: str = setting("chelsea.jpg", "the picture to paint: a name in images/, or a path")
     style_image_filename: tuple[str, ...] = setting(
-        ("night.jpg",), "the picture whose style to use, a name in images/ or a path; several are mixed"
+        ("starry_night.jpg",), "the picture whose style to use, a name in images/ or a path; several are mixed"
     )
     style_weights: tuple[float, ...] = setting(
         (), "one weight for each style, in the order of the styles; equal by default", at_least=0

@@ -226,9 +226,9 @@ MISTAKES = {
     "missing weights": (["--weights", "{dir}/no.mat"], "no.mat: cannot be read (No such file or directory)"),
     "a folder as weights": (["--weights", "{dir}"], ": cannot be read (Is a directory)"),
     "no styles": (["--style_image_filename", ""], "argument --style_image_filename: at least one is needed"),
-    "one of two styles missing": (["--style_image_filename", "night.jpg", "no.jpg"], "no.jpg: cannot be read"),
+    "one of two styles missing": (["--style_image_filename", "starry_night.jpg", "no.jpg"], "no.jpg: cannot be read"),
     "a weight too few": (
-        ["--style_image_filename", "night.jpg", "mosaic.jpg", "--style_weights", "1"],
+        ["--style_image_filename", "starry_night.jpg", "mosaic.jpg", "--style_weights", "1"],
         "argument --style_weights: 1 for 2 of --style_image_filename",
     ),
     "weightless styles": (["--style_weights", "0"], "argument --style_weights: one of them must be above 0"),
@@ -278,7 +278,15 @@ MISTAKES = {
         "dark.png: it is black all over, which leaves nothing of the style",
     ),
     "a mask for two styles": (
-        ["--style_image_filename", "night.jpg", "mosaic.jpg", "--content_mask", "m.png", "--style_mask", "m.png"],
+        [
+            "--style_image_filename",
+            "starry_night.jpg",
+            "mosaic.jpg",
+            "--content_mask",
+            "m.png",
+            "--style_mask",
+            "m.png",
+        ],
         "argument --style_mask: 1 for 2 of --style_image_filename; one for each",
     ),
     "adam's step for lbfgs": (

@@ -61,7 +61,7 @@ def test_it_paints_what_the_command_paints(here, paint_here, inputs, slope, tmp_
             "dpi": 300,
             "layer_costs": True,
         }
-        flags |= {"style_image_filename": [inputs / "style.png", "night.jpg"], "style_scale": [1, 0.5]}
+        flags |= {"style_image_filename": [inputs / "style.png", "starry_night.jpg"], "style_scale": [1, 0.5]}
         flags |= {"optimizer": "lbfgs", "preserve_colors": "luminance", "scales": 2, "epochs": [3, 3]}
     words = [(f"--{name}", *(value if isinstance(value, list) else [value])) for name, value in flags.items()]
     assert paint_here(*sum(words, ()))[::2] == (0, "")
@@ -226,9 +226,13 @@ def test_keywords_are_the_words_of_a_command_line():
         "style_weights": np.array([0.5, 1]),
         "recolor_content": False,
     }
-    flags |= {"style_image_filename": ["night.jpg", ROOT / "images" / "wave.jpg"], "seed": None, "alpha": np.float32(2)}
+    flags |= {
+        "style_image_filename": ["starry_night.jpg", ROOT / "images" / "great_wave.jpg"],
+        "seed": None,
+        "alpha": np.float32(2),
+    }
     words = ["--preset", "fine", "--epochs", "9", "5", "--style_weights", "0.5", "1", "--recolor_content", "false"]
-    words += ["--style_image_filename", "night.jpg", str(ROOT / "images" / "wave.jpg"), "--alpha", "2"]
+    words += ["--style_image_filename", "starry_night.jpg", str(ROOT / "images" / "great_wave.jpg"), "--alpha", "2"]
     assert nst.notebook.prepare(flags, True, None).settings == nst.flags.parse_settings(words)
 
 
@@ -403,7 +407,7 @@ def stop(iteration, costs, picture):
     os.kill(os.getpid(), signal.SIGINT)
 
 try:
-    paint("chelsea.jpg", "night.jpg", epochs=9, callback=stop)
+    paint("chelsea.jpg", "starry_night.jpg", epochs=9, callback=stop)
 except KeyboardInterrupt as stopped:
     print(stopped)
 assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))

@@ -254,9 +254,9 @@ def test_resume_with_nothing_to_resume_says_so_and_paints(paint_here):
     "flag, value, told",
     [
         ("--alpha", 5, "another --alpha (10.0, now 5.0)"),
-        ("--style_image_filename", "night.jpg", "a different file for --style_image_filename;"),
+        ("--style_image_filename", "starry_night.jpg", "a different file for --style_image_filename;"),
         ("--weights", "random", "another --weights (a file, now random)"),
-        ("--init_image", "night.jpg", "another --init_image (none, now a file)"),
+        ("--init_image", "starry_night.jpg", "another --init_image (none, now a file)"),
     ],
 )
 def test_resume_under_other_settings_names_the_difference(paint_here, tmp_path, flag, value, told):
