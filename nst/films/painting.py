@@ -101,8 +101,9 @@ def paint_frame(job, number, originals, before, model, optimizer, stop):
         first, of_content = number, colours_of_shot(job, number)
         scene = make_scene(originals, settings, of_content)
         schedule, repeats, settled = job.schedule, 1, np.ones(scene.content.size, "float32")
+    skipped = max(0, len(job.schedule) - len(schedule))  # the coarsest scales, whose settings do not count here
     scales = [
-        make_scale(scene, shrink, epochs, settings.of_scale(k), model, stop.check, epochs * repeats)
+        make_scale(scene, shrink, epochs, settings.of_scale(skipped + k), model, stop.check, epochs * repeats)
         for k, (shrink, epochs) in enumerate(schedule)
     ]
     for last in optimizers.descend(scales, optimizer):  # noqa: B007 (the last one counts)
