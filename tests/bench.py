@@ -29,12 +29,18 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
+import nst.flags  # noqa: E402
 import nst.network.weights  # noqa: E402
 import nst.pictures.resize  # noqa: E402
 import nst_main  # noqa: E402
 import recipe  # noqa: E402
 
 LAYERS = (*recipe.BLOCKS[:4], (1, 512))  # VGG-19 to conv5_1
+# The defaults of J. Johnson's neural-style, 2015.
+NEURAL_STYLE = (
+    "--optimizer lbfgs --epochs 1000 --init random --pooling max --alpha 5 --beta 100 --tv_weight 0.001"
+    " --style_layers conv1_1 conv2_1 conv3_1 conv4_1 conv5_1 --content_layers conv4_2"
+)
 PARTS = ("step", "start", "quality", "film", "batch", "weights", "memory", "relative")
 
 
@@ -203,21 +209,34 @@ def step(_folder, _asked):
     table("A step of Adam; GFLOP/s are of direct convolution, Winograd's does fewer", header, rows)
 
 
-def start(folder, _asked):
-    code = (
-        "import tensorflow; print('imported', flush=True); import sys; sys.path.insert(0, sys.argv.pop(1));"
-        "import nst_main; nst_main.main(sys.argv[1:])"
-    )
-    flags = ["--weights", "random", "--epochs", "10", "--print_every", "1", "--output_dir", folder / "start"]
-    command = [sys.executable, "-c", code, ROOT, *flags]
-    seen = {}
-    with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        for line in process.stdout:
-            seen.setdefault(line.split(" :")[0].strip(), time.perf_counter())
-    rows = [("400 x 300, random weights, 10 epochs", f"{seen['Iteration 0'] - seen['imported']:.1f}")]
-    table("Start-up, from TensorFlow imported to the first iteration done", ("run", "s"), rows)
+def start(folder, asked):
+    """Where the time of a run goes: to its first line, to start each scale, to descend, and to end."""
+    rows = []
+    for preset in asked.presets:
+        output = folder / f"start-{preset}"
+        flags = [
+            "--content_image_filename",
+            asked.content,
+            "--style_image_filename",
+            asked.styles[0],
+            "--preset",
+            preset,
+        ]
+        flags += ["--image_size", asked.image_size, "--print_every", 1, "--save_every", 10**6, "--output_dir", output]
+        begun, seen = time.perf_counter(), {}
+        command = list(map(str, [sys.executable, "-u", ROOT / "nst_main.py", *flags]))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            for line in process.stdout:
+                seen.setdefault(line.split(" :")[0].split(",")[0].strip(), time.perf_counter() - begun)
+        first_line, ended = min(seen.values()), time.perf_counter() - begun
+        times = [first_line, *(seconds for line, seconds in seen.items() if line.startswith("Iteration"))]
+        steps, epochs = np.diff(times), nst.flags.parse_settings(["--preset", preset]).epochs
+        scales = np.split(steps, np.cumsum(epochs)[:-1])
+        starting = sum(scale[0] - np.median(scale) for scale in scales)
+        cells = first_line, starting, steps.sum() - starting, np.median(scales[-1]), ended - times[-1], ended
+        rows.append([preset, *(f"{seconds:.2f}" for seconds in cells)])
+    header = ("preset", "to the first line", "starting scales", "descending", "a step at full size", "ending", "all, s")
+    table(f"Where the time goes, at a long side of {asked.image_size}", header, rows)
 
 
 def quality(folder, asked):
@@ -281,7 +300,7 @@ def film(folder, _asked):
 
 def batch(folder, _asked):
     """Twenty jobs in one command and in twenty."""
-    names = ("chelsea", "coffee", "rocket", "night", "wave", "mosaic")
+    names = ("chelsea", "coffee", "rocket", "starry_night", "great_wave", "mosaic")
     pairs = [(content, style) for content in names[:4] for style in names if content != style][:20]
     flags = ["--image_size", 400, "--epochs", 2, "--weights", "random", "--output_dir", folder / "batch"]
     (folder / "jobs.csv").write_text(
@@ -325,21 +344,21 @@ def memory(folder, _asked):
 
 
 def relative(folder, asked):
-    """A step and the memory of this program and of its relative, on the same .mat and the same pictures."""
+    """A pair of pictures by this program, with its relative's settings and two more, and by its relative."""
     if not asked.artwork:
         print("\nrelative: not measured, it needs --artwork")
         return
     path, keep, rows = folder / "vgg19.mat", (asked.keep or folder).resolve(), []
     recipe.write_mat(path, vgg19_of_hed())
-    pictures = [folder / name for name in ("chelsea.png", "night.png")]
+    pictures = [folder / name for name in ("china.png", "starry_night.png")]
     for picture in pictures:
         with Image.open((ROOT / "images" / picture.name).with_suffix(".jpg")) as image:
             image.resize((400, 300), Image.Resampling.LANCZOS).save(picture)  # of one size, as it wants them
+    content, style = ("--content_image_filename", pictures[0]), ("--style_image_filename", pictures[1])
 
-    def ours(iterations):
-        flags = ["--content_image_filename", pictures[0], "--style_image_filename", pictures[1], "--weights", path]
-        flags += ["--epochs", iterations, "--print_every", iterations, "--output_dir", keep / f"ours-{iterations}"]
-        return measured([sys.executable, ROOT / "nst_main.py", *flags])
+    def ours(name, *flags):
+        command = [sys.executable, ROOT / "nst_main.py", *content, *style, "--weights", path, *flags]
+        return measured([*command, "--print_every", 1000, "--output_dir", keep / name])
 
     def theirs(iterations):
         place = keep / f"artwork-{iterations}"
@@ -347,11 +366,19 @@ def relative(folder, asked):
         command = [asked.artwork.absolute(), "run", *pictures, "--iterations", iterations, "--location", place]
         return measured(command, folder, AA_VGG_19=str(path))  # where it leaves a log
 
-    for name, run in (("this program", ours), ("artificial-artwork", theirs)):
+    for name, run in (
+        ("this program", lambda epochs: ours(f"ours-{epochs}", "--epochs", epochs)),
+        ("artificial-artwork", theirs),
+    ):
         few, many = 10, 100
         (_, short, _), (_, long, memory) = run(few), run(many)
-        rows.append([name, f"{(long - short) / (many - few):.2f}", f"{long:.0f}", f"{memory:.2f}"])
-    table(f"400 x 300, {many} iterations, whole processes", ("program", "s an iteration", "s", "GB"), rows)
+        rows.append(
+            [f"{name}, {many} iterations", f"{(long - short) / (many - few):.2f}", f"{long:.0f}", f"{memory:.2f}"]
+        )
+    for name, flags in (("neural-style's settings", NEURAL_STYLE), ("--preset fine", "--preset fine")):
+        _, seconds, memory = ours(name.split("'")[0].split()[-1], *flags.split())
+        rows.append([f"this program, {name}", "", f"{seconds:.0f}", f"{memory:.2f}"])
+    table("400 x 300, whole processes", ("program", "s an iteration", "s", "GB"), rows)
 
 
 def vgg19_of_hed():
@@ -377,8 +404,13 @@ def main():
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}")
-    parser.add_argument("--content", type=pathlib.Path, default=ROOT / "images" / "chelsea.jpg", help="for quality")
-    parser.add_argument("--styles", type=pathlib.Path, nargs="+", default=[ROOT / "images" / "night.jpg"], help="too")
+    parser.add_argument(
+        "--content", type=pathlib.Path, default=ROOT / "images" / "chelsea.jpg", help="for start and quality"
+    )
+    style = ROOT / "images" / "starry_night.jpg"
+    parser.add_argument(
+        "--styles", type=pathlib.Path, nargs="+", default=[style], help="for start, the first, and quality"
+    )
     parser.add_argument("--image_size", type=int, default=512, help="long side of quality's pictures")
     parser.add_argument("--presets", nargs="+", default=["original", "quick", "fine"], help="of those, some")
     parser.add_argument("--keep", type=pathlib.Path, help="folder to leave quality's pictures in")
