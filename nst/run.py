@@ -61,7 +61,7 @@ def ready(job, stop):
     settings = job.settings
     height, width = job.originals.content.size
     with shortage_explained("for the weights; close other programs"):
-        in_bfloat16 = is_narrow(settings.precision)
+        in_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and convolution.has_bfloat16())
         model = load_model(job.weights.name, layers_needed(settings), settings.pooling, settings.padding, in_bfloat16)
     if settings.optimizer == "adam":
         # With small weights the gradient would be lost in Adam's epsilon.
@@ -80,7 +80,7 @@ def recording(record, job, model, stop):
     """Finish the record however the body ends: normally, by a signal, or by an error."""
     interrupted = False
     source = f"{job.weights.name}{nst.network.weights.remark(job.weights)}"
-    numbers = ", in bfloat16" if is_narrow(job.settings.precision) else ""
+    numbers = ", in bfloat16" if convolution.is_narrow(model) else ""
     record.say(f"Painting with {model.name}, weights: {source}, on {processor()}{numbers}", *unused_gpu())
     try:
         yield
@@ -108,11 +108,6 @@ def load_model(path, layers, pooling, padding, in_bfloat16):
     nst.descent.sight.CACHE.kept.clear()  # the cached graphs would keep the previous network in memory
     model = nst_utils.load_vgg_model(path, layers, pooling, padding)
     return convolution.narrow(model) if in_bfloat16 else model
-
-
-def is_narrow(precision):
-    """Whether a --precision means bfloat16 on this machine."""
-    return precision == "bfloat16" or (precision == "auto" and convolution.has_bfloat16())
 
 
 @contextlib.contextmanager

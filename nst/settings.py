@@ -65,8 +65,8 @@ class Settings:
 
     preset: str = setting(
         "original",
-        "a set of defaults: original, those shown below; quick, a good picture in under a minute; fine, a better one in"
-        " two or three; docs/reference.md lists their flags",
+        "a set of defaults: original, those shown below; quick, a good picture in about half a minute; fine, a better"
+        " one in about one; docs/reference.md lists their flags",
         choices=tuple(PRESETS),
         shapes_result=False,
     )

@@ -12,7 +12,7 @@ transform's inputs in memory.
 
 turn() keeps TensorFlow's convolutions and needs no compilation.
 
-narrow() computes in bfloat16, for processors that have instructions for it: half the memory, about three digits.
+narrow() computes in bfloat16, for processors that have instructions for it: half the memory, two or three digits.
 """
 
 import functools
@@ -269,6 +269,11 @@ def narrow(model):
         return layer if reads_picture else type(layer).from_config({**layer.get_config(), "dtype": "bfloat16"})
 
     return keras.models.clone_model(model, clone_function=replace)
+
+
+def is_narrow(model):
+    """Whether a model is one of narrow()."""
+    return any(isinstance(layer, NarrowConv2D) for layer in model.layers)
 
 
 def has_bfloat16():
