@@ -5,10 +5,7 @@ This module imports TensorFlow, which takes seconds to start, so nst_main import
 
 import contextlib
 import functools
-import os
-import pathlib
-
-import tensorflow as tf
+import logging
 
 import nst.descent.sight
 import nst.network.weights
@@ -17,11 +14,9 @@ from nst.descent import optimizers
 from nst.descent.scales import make_scale
 from nst.descent.terms import layers_needed
 from nst.errors import RunError
-from nst.network import convolution
+from nst.network import convolution, device
 from nst.record import Record
 from nst.settings import Settings
-
-DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")  # where Linux lists NVIDIA's GPUs
 
 
 def paint(job, stop):
@@ -60,8 +55,10 @@ def ready(job, stop):
     """Lock the output folder while the body runs, and make stop patient. Yields (model, optimizer)."""
     settings = job.settings
     height, width = job.originals.content.size
+    logging.getLogger("nst").setLevel("ERROR" if settings.quiet else "WARNING")
+    device.use(settings.device, exact=settings.precision == "float32")
     with shortage_explained("for the weights; close other programs"):
-        in_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and convolution.has_bfloat16())
+        in_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and device.has_bfloat16())
         model = load_model(job.weights.name, layers_needed(settings), settings.pooling, settings.padding, in_bfloat16)
     if settings.optimizer == "adam":
         # With small weights the gradient would be lost in Adam's epsilon.
@@ -81,7 +78,7 @@ def recording(record, job, model, stop):
     interrupted = False
     source = f"{job.weights.name}{nst.network.weights.remark(job.weights)}"
     numbers = ", in bfloat16" if convolution.is_narrow(model) else ""
-    record.say(f"Painting with {model.name}, weights: {source}, on {processor()}{numbers}", *unused_gpu())
+    record.say(f"Painting with {model.name}, weights: {source}, on {device.name()}{numbers}", *device.unused_gpu())
     try:
         yield
     except KeyboardInterrupt:  # between two windows
@@ -115,22 +112,7 @@ def shortage_explained(where):
     """Turn the exceptions for a lack of memory into a RunError."""
     try:
         yield
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        raise RunError(f"out of memory {where}") from error
-
-
-def processor():
-    """What TensorFlow computes on, in words."""
-    if gpus := tf.config.list_physical_devices("GPU"):
-        # TensorFlow uses the first GPU, even if there are others.
-        return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "a GPU")
-    given = tf.config.threading.get_intra_op_parallelism_threads()
-    threads = given or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-    return f"{threads} processor thread{'s' if threads > 1 else ''}"
-
-
-def unused_gpu():
-    """[a line if there is a GPU that TensorFlow does not see], else []."""
-    if DRIVER.is_dir() and any(DRIVER.iterdir()) and not tf.config.list_physical_devices("GPU"):
-        return ["This machine has a GPU that TensorFlow does not use; pip install 'tensorflow[and-cuda]'"]
-    return []
+    except Exception as error:
+        if device.is_shortage(error):
+            raise RunError(f"out of memory {where}") from error
+        raise

@@ -59,6 +59,13 @@ def shard(text):
     return text
 
 
+def device(text):
+    """Check "cpu" or "gpu:N"."""
+    if not re.fullmatch(r"(cpu|gpu:\d{1,4})?", text):
+        raise argparse.ArgumentTypeError(f"must be cpu or gpu:N, not {text!r}")
+    return text
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """All settings of a run. Each field is a flag, with the program's default."""
@@ -244,6 +251,12 @@ class Settings:
         "what the network computes in: float32, bfloat16, which takes less memory and, with a processor that has it,"
         " less time, or auto, bfloat16 with such a processor",
         choices=("float32", "bfloat16", "auto"),
+    )
+    device: str = setting(
+        "",
+        "what to compute on: cpu, or gpu:N, where N counts from 0; by default the first GPU that TensorFlow finds",
+        shapes_result=False,
+        parse=device,
     )
     frames: str = setting(
         "",

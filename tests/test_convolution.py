@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import nst_utils
 import recipe
-from nst.network import convolution
+from nst.network import convolution, device
 
 SIZES = [(1, 1), (1, 9), (6, 1), (4, 4), (5, 8), (13, 10), (30, 41)]
 ROUNDING = 3e-4  # values reach 30, and the transforms lose 1e-4 of them, more or less by processor
@@ -134,20 +134,20 @@ X86 = "flags\t\t: fpu avx512f avx512_bf16 avx512_vnni\n"
 )
 def test_bfloat16_is_found_where_it_is(monkeypatch, tmp_path, told, capability, expected):
     """The GPU says it, if there is one, and else Linux's /proc/cpuinfo."""
-    monkeypatch.setattr(convolution, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(device, "CPU_INFO", tmp_path / "cpuinfo")
     if told:
         (tmp_path / "cpuinfo").write_text(told)
     if capability is not None:
         details = {"compute_capability": capability} if capability else {}
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"])
         monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
-    assert convolution.has_bfloat16() == expected
+    assert device.has_bfloat16() == expected
 
 
 @pytest.mark.parametrize("precision, has_it, is_narrow", [
     ("float32", True, False), ("bfloat16", False, True), ("auto", True, True), ("auto", False, False),
 ])  # fmt: skip
 def test_a_run_computes_in_the_precision_asked_for(monkeypatch, paint_here, precision, has_it, is_narrow):
-    monkeypatch.setattr(convolution, "has_bfloat16", lambda: has_it)
+    monkeypatch.setattr(device, "has_bfloat16", lambda: has_it)
     status, told, _ = paint_here("--precision", precision, "--epochs", 2)
     assert status == 0 and (", in bfloat16" in told) == is_narrow

@@ -23,6 +23,7 @@ import nst.run
 import nst.settings
 import nst_main
 import nst_utils
+from nst.network import device
 
 HEARD = nst_main.HEARD.decode()
 LONG = ("--epochs", 500, "--print_every", 7)  # ten kills come before its end
@@ -177,7 +178,7 @@ def test_a_picture_in_windows_stops_between_two_of_them(
 
 
 def test_a_gpu_that_is_not_used_is_told(paint_here, tmp_path, monkeypatch):
-    monkeypatch.setattr(nst.run, "DRIVER", tmp_path / "gpus")
+    monkeypatch.setattr(device, "DRIVER", tmp_path / "gpus")
     assert "GPU" not in paint_here()[1]
     (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
     if not tf.config.list_physical_devices("GPU"):

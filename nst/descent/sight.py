@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-import nst.network.convolution
 import nst_utils
+from nst.network import convolution, device
 from nst.network.windows import crop, cut_windows, layer_size
 
 CACHE_BYTES = 600e6  # about 45 sizes of the presets
@@ -272,13 +272,13 @@ class Sight:
 def choose_network(model, windows, evaluations):
     """The model with the convolutions that are faster overall, including the time to compile them.
 
-    A model in bfloat16 keeps its own.
+    A model in bfloat16 keeps its own. A GPU has fast convolutions of its own.
 
     Measured on two processor cores: compiling takes about as long as Winograd's convolutions save on
-    COMPILED_PIXELS. A GPU has fast convolutions of its own.
+    COMPILED_PIXELS.
     """
     pixels = evaluations * sum((w.bottom - w.top) * (w.right - w.left) for w in windows)
-    convolution = nst.network.convolution
-    if convolution.is_narrow(model) or tf.config.list_physical_devices("GPU"):
+    if convolution.is_narrow(model) or device.gpu():
         return model
-    return (convolution.accelerate if pixels >= COMPILED_PIXELS else convolution.turn)(model)
+    compiled = pixels >= COMPILED_PIXELS and convolution.can_compile()
+    return (convolution.accelerate if compiled else convolution.turn)(model)

@@ -16,15 +16,16 @@ narrow() computes in bfloat16, for processors that have instructions for it: hal
 """
 
 import functools
-import pathlib
+import logging
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from nst.errors import reason
+
 TILE = 4  # outputs along each side of a tile; a tile reads TILE + 2 inputs
 BLOCK_BYTES = 80e6  # limit for the transformed tiles of one call
-CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
 # --- The transforms [Lavin, section 4.1] -------------------------------------------------------------
@@ -116,6 +117,18 @@ def forward(x, kernels, bias, padding, rows=None):
 def backward(upstream, is_on, kernels, padding, rows=None):
     """The gradient of forward() with respect to x. upstream is that with respect to its output; is_on is output > 0."""
     return convolve(tf.where(is_on, upstream, 0), kernels, padding, turned=True, rows=rows)
+
+
+@functools.lru_cache(maxsize=1)
+def can_compile():
+    """Whether this TensorFlow has a compiler, which some builds lack; a warning is logged if it has none."""
+    try:
+        forward(tf.zeros((TILE, TILE, 1)), tf.zeros((36, 1, 1)), tf.zeros(1), 1)
+    except tf.errors.OpError as error:
+        told = "this TensorFlow cannot compile, so that painting takes up to twice as long (%s)"
+        logging.getLogger(__name__).warning(told, reason(error))
+        return False
+    return True
 
 
 def in_blocks(function, inputs, *parameters, padding, channels):
@@ -274,14 +287,3 @@ def narrow(model):
 def is_narrow(model):
     """Whether a model is one of narrow()."""
     return any(isinstance(layer, NarrowConv2D) for layer in model.layers)
-
-
-def has_bfloat16():
-    """Whether the GPU or the processor has instructions for bfloat16; of processors only Linux says so."""
-    if gpus := tf.config.list_physical_devices("GPU"):
-        return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
-    try:
-        words = CPU_INFO.read_text().split()
-    except OSError:
-        return False
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
