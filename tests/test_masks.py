@@ -199,7 +199,7 @@ def test_what_is_not_painted_pulls_on_no_cost():
     cost = recipe.cost(model, C, [S], {EVERYWHERE: there}, **settings)
     costs, gradient = cost(tf.constant(G))
     assert np.abs(gradient[:, :, :40]).min(axis=3).any() and not np.asarray(gradient)[:, :, 40:].any()
-    G[:, :, 41:] = C[:, :, 41:]  # a layer that sees one pixel around
+    G[:, :, 40:] = C[:, :, 40:]  # what the layer sees around, wherever the descent has moved it
     others, _ = cost(tf.constant(G))
     assert {name: float(J) for name, J in others.items()} == {name: float(J) for name, J in costs.items()}
     alone = recipe.cost(model, C[:, :, :39], [S], **settings)(tf.constant(G[:, :, :39]))[0]

@@ -47,12 +47,14 @@ def test_the_cost_is_the_mean_square_over_the_variance():
 
 def positions(rows, shares=None):
     """Positions whose only layer, conv1_1, has these activations."""
-    a = tf.constant(np.float32(rows))[:, tf.newaxis]
-    return neighbours.Positions({name: a for name in neighbours.LAYERS}, shares or {-1: np.ones(len(rows), "float32")})
+    columns = neighbours.hypercolumns([tf.constant(rows, "float32")])
+    a = tf.repeat(tf.repeat(tf.constant(rows, "float32")[tf.newaxis, tf.newaxis], 4, 1), 4, 2)
+    shares = shares or {-1: np.ones(len(rows), "float32")}
+    return neighbours.Positions(columns, shares, {"conv1_1": a}, (1, len(rows)))
 
 
 def found(content, styles, weights=(1,)):
-    return neighbours.targets_of(content, styles, weights)["conv1_1"].numpy()[:, 0]
+    return neighbours.target_of(neighbours.find_matches(content, styles, weights), "conv1_1").numpy()[:, 0]
 
 
 def test_each_position_gets_its_nearest_neighbour_by_cosine():

@@ -59,7 +59,7 @@ def test_explicit_flags_win_over_a_preset_wherever_they_stand():
     fine = nst.flags.parse_settings(["--preset", "fine"])
     for words in (["--preset", "fine", "--alpha", "3"], ["--alpha=3", "--preset=fine"]):
         settings = nst.flags.parse_settings(words)
-        assert settings.alpha == 3 and settings.style_octaves == fine.style_octaves > 1
+        assert settings.alpha == 3 and settings.tv_weight == fine.tv_weight > 0
 
 
 def test_a_start_wins_over_that_of_a_preset_and_of_a_recipe(paint_here, tmp_path):
@@ -162,8 +162,8 @@ def test_a_finer_scale_begins_with_a_smaller_step():
     def far(picture, gradient=True):
         return {"total": tf.reduce_sum(picture)}, tf.ones_like(picture)
 
-    starts = np.zeros((1, 4, 4, 3), "float32"), np.zeros((1, 8, 8, 3), "float32")
-    scales = [optimizers.Scale(2, lambda _, start=start: start, lambda: far) for start in starts]
+    start = np.zeros((1, 8, 8, 3), "float32")
+    scales = [optimizers.Scale(2, lambda _: start, lambda: far) for _ in range(2)]
     low, high = np.float32([-100] * 3), np.float32([155] * 3)
     steps = [i.picture for i in optimizers.descend(scales, optimizers.lbfgs(low, high)) if i.epoch == 0]
     moved = [float(np.sqrt(np.mean(step**2))) for step in steps]

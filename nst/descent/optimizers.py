@@ -17,6 +17,8 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
+from nst.descent.waves import Waves
+
 LBFGS_BYTES = 1e9  # memory for the past steps of L-BFGS; for large pictures it remembers fewer
 FIRST_STEP = 1 / 6  # radians, about 20 grey levels; with 1 / 300 or 1 / 1.5 the cost was higher for 20 epochs
 NEXT_STEP = 1 / 40  # after a coarser scale; three epochs later the cost was 0.46 times that with 1 / 6
@@ -135,30 +137,27 @@ def adam(learning_rate, epsilon=EPSILON):
 def lbfgs(low, high):
     """L-BFGS as an optimizer for descend(), with pixels bounded by low and high, (3,) each.
 
-    L-BFGS changes an angle for each pixel; the angle's sine is the pixel's position between low and high. scipy's own
-    bounds would also work, but scipy turns them into gigabytes of Python numbers for a large picture. Each epoch
-    yields the best picture so far. The state does not contain the curvature that L-BFGS has learnt: a resumed run
+    Each pixel has an angle, whose sine is the pixel's position between low and high; L-BFGS changes the angles by Waves.
+    scipy's own bounds would be on the waves. Each epoch yields the best picture so far. The state does not contain the curvature that L-BFGS has learnt: a resumed run
     continues from the best picture, but not to the same bytes.
     """
     middle, half = (high + low) / 2, (high - low) / 2
 
     def minimize(cost, start, epochs, state, painted):
-        shape = start.shape
         # The first step of L-BFGS has length 1. In these units the angles then change by FIRST_STEP or NEXT_STEP (RMS).
         unit = (NEXT_STEP if painted else FIRST_STEP) * math.sqrt(start.size)
         done = int(state["epoch"]) if state else 0
         best, best_costs, times = start, None, None
         within = np.clip((start - middle) / half, -STEEPEST, STEEPEST)  # at a bound the sine is flat
-        points = evaluations(
-            np.arcsin(within, dtype=float).ravel() / unit,
-            maxcor=int(np.clip(LBFGS_BYTES / (16 * start.size), 2, 10)),
-        )
+        first = np.arcsin(within, dtype="float32")
+        waves = Waves(start.shape)
+        points = evaluations(np.zeros(start.size), maxcor=int(np.clip(LBFGS_BYTES / (16 * start.size), 2, 10)))
         del start, within
         with contextlib.closing(points):
             answer = None
             for epoch in range(done - 1, epochs):  # the start is evaluated too, as with Adam
                 try:
-                    angles = (points.send(answer) * unit).astype("float32").reshape(shape)
+                    angles = first + waves.to_pixels(points.send(answer) * unit)
                 except StopIteration:  # no step lowers the cost any further
                     if epoch == done:  # not even the first step did
                         yield epoch, best, best_costs, functools.partial(dict, picture=best)
@@ -167,7 +166,7 @@ def lbfgs(low, high):
                 costs, gradient = cost(tf.constant(picture), gradient=epoch < epochs - 1)
                 costs = finite(costs, epoch, best)
                 if gradient is not None:
-                    slope = (np.asarray(gradient) * half * np.cos(angles)).ravel() * float(unit)
+                    slope = waves.gradient(np.asarray(gradient) * half * np.cos(angles)) * unit
                     if times is None:  # scipy's first step has the gradient's length, at most 1; this makes it 1
                         length = np.linalg.norm(slope)
                         times = 1 / length if 0 < length < 1 else 1

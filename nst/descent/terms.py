@@ -211,19 +211,23 @@ class Neighbours(NamedTuple):
     def make(cls, settings, scene, sight, factor):
         if not factor:
             return None
-        content = neighbours.positions_of(scene.content, sight)
         styles = [
             neighbours.positions_of(style, sight.of_size(tuple(style.image.shape[1:3]))) for style in scene.styles
         ]
+        content = neighbours.positions_of(scene.content, sight)._replace(seen={})  # which takes memory
         size, layers = tuple(scene.content.image.shape[1:3]), neighbours.LAYERS
-        found = neighbours.targets_of(content, styles, settings.weight_of_styles)
-        every = {layer: tf.concat([style.activations[layer] for style in styles], 0) for layer in layers}
+        matches = neighbours.find_matches(content, styles, settings.weight_of_styles)
+
+        def variance(layer):
+            every = [tf.reshape(style.seen[layer], (-1, style.seen[layer].shape[3])) for style in styles]
+            return tf.reduce_mean(tf.math.reduce_variance(tf.concat(every, 0), 0)) + 1e-6
+
         covered = np.broadcast_to(np.minimum(sum(scene.content.regions.values()), 1), size)
         return cls(
             constant(factor),
             {layer: constant(1) for layer in layers},
-            {layer: neighbours.as_activation(found[layer], layer, size) for layer in layers},
-            {layer: tf.reduce_mean(tf.math.reduce_variance(a, (0, 1))) + 1e-6 for layer, a in every.items()},
+            {layer: neighbours.as_activation(neighbours.target_of(matches, layer), layer, size) for layer in layers},
+            {layer: variance(layer) for layer in layers},
             nst_utils.guide(covered, layers),
         )
 
