@@ -114,8 +114,9 @@ def test_a_tensorflow_that_cannot_compile_paints_without(monkeypatch, paint_here
     convolution.can_compile.cache_clear()
     try:
         assert paint_here("--epochs", 2, *flags)[0] == 0
-        told = "this TensorFlow cannot compile, so that painting takes up to twice as long"
-        assert [r.getMessage() for r in caplog.records] == [f"{told} (Could not find compiler for platform Host)"] * lines
+        why = "this TensorFlow cannot compile, so that painting takes up to twice as long"
+        told = f"{why} (Could not find compiler for platform Host)"
+        assert [record.getMessage() for record in caplog.records] == [told] * lines
     finally:
         convolution.can_compile.cache_clear()
         nst.descent.sight.CACHE.kept.clear()

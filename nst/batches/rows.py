@@ -23,7 +23,8 @@ from nst.films.job import outline
 from nst.flags import cell_words, join_values, parse_settings, value_type
 from nst.settings import FIELDS, PICTURES, Settings
 
-OF_THE_COMMAND = ("batch", "vary", "shard", "report", "settings", "resume", "quiet", "device")  # flags that a row cannot set
+# Flags that a row cannot set.
+OF_THE_COMMAND = ("batch", "vary", "shard", "report", "settings", "resume", "quiet", "device")
 MOST_VARIANTS = 1000
 LONGEST_NAME = 255  # bytes, of a folder
 

@@ -137,9 +137,9 @@ def adam(learning_rate, epsilon=EPSILON):
 def lbfgs(low, high):
     """L-BFGS as an optimizer for descend(), with pixels bounded by low and high, (3,) each.
 
-    Each pixel has an angle, whose sine is the pixel's position between low and high; L-BFGS changes the angles by Waves.
-    scipy's own bounds would be on the waves. Each epoch yields the best picture so far. The state does not contain the curvature that L-BFGS has learnt: a resumed run
-    continues from the best picture, but not to the same bytes.
+    Each pixel has an angle, whose sine is the pixel's position between low and high, and L-BFGS changes the angles by
+    Waves. Each epoch yields the best picture so far. The state does not contain the curvature that L-BFGS has learnt: a
+    resumed run continues from the best picture, but not to the same bytes.
     """
     middle, half = (high + low) / 2, (high - low) / 2
 
