@@ -17,6 +17,7 @@ import tifffile
 from PIL import Image
 
 import nst.films.job
+import nst.films.painting
 import nst.pictures.colours
 import nst.pictures.scene
 import nst_utils
@@ -336,6 +337,20 @@ def scenes(tmp_path):
         frame(i).save(tmp_path / "shots" / f"{i}.png")
         Image.fromarray(other[:, STEP * i : STEP * i + WIDTH]).save(tmp_path / "shots" / f"{i + 4}.png")
     return "shots"
+
+
+def test_a_frame_that_continues_has_the_shares_of_the_scales_that_it_paints(paint_here, films, monkeypatch):
+    make_scale, made = nst.films.painting.make_scale, []
+
+    def noted(scene, shrink, epochs, settings, *more):
+        made.append((shrink, settings.neighbour_share_here))
+        return make_scale(scene, shrink, epochs, settings, *more)
+
+    monkeypatch.setattr(nst.films.painting, "make_scale", noted)
+    flags = ("--scales", 3, "--epochs", 1, "--frame_epochs", 1, 1, "--neighbour_share", 0.5, 0.4, 0.3)
+    assert paint_here("--content_image_filename", films / "frames", "--frames", ":2", *flags)[0] == 0
+    first, continued = made[:3], made[3:]
+    assert first == [(4, 0.5), (2, 0.4), (1, 0.3)] and continued == first[1:]
 
 
 def test_another_scene_is_painted_as_a_film_of_its_own(paint_here, scenes, tmp_path, pixels):
