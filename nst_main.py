@@ -135,7 +135,7 @@ def main(argv=None):
                     notices.append(f"nothing to resume in {job.output}: starting from the beginning")
                 if not settings.quiet:
                     tell(*notices)
-                start()(job, stop)
+                start(settings.device)(job, stop)
             elif not settings.quiet:
                 print(f"Finished already: {job.result}")
         except InputError as error:

@@ -70,7 +70,7 @@ def paint(content_image_filename=None, style_image_filename=None, *, progress=Tr
             warnings.warn("\n".join(job.notices), stacklevel=2)
         with Stop() as stop:
             stop.patient = True  # an import of TensorFlow that is interrupted cannot be repeated
-            paint_job = start()
+            paint_job = start(job.settings.device)
             stop.check()
             return paint_job(job, stop)
     except (InputError, RunError, KeyboardInterrupt) as error:

@@ -5,7 +5,8 @@ This module imports TensorFlow, which takes seconds to start, so nst_main import
 
 import contextlib
 import functools
-import logging
+
+import tensorflow as tf
 
 import nst.descent.sight
 import nst.network.weights
@@ -55,8 +56,6 @@ def ready(job, stop):
     """Lock the output folder while the body runs, and make stop patient. Yields (model, optimizer)."""
     settings = job.settings
     height, width = job.originals.content.size
-    logging.getLogger("nst").setLevel("ERROR" if settings.quiet else "WARNING")
-    device.use(settings.device, exact=settings.precision == "float32")
     with shortage_explained("for the weights; close other programs"):
         in_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and device.has_bfloat16())
         model = load_model(job.weights.name, layers_needed(settings), settings.pooling, settings.padding, in_bfloat16)
@@ -78,7 +77,8 @@ def recording(record, job, model, stop):
     interrupted = False
     source = f"{job.weights.name}{nst.network.weights.remark(job.weights)}"
     numbers = ", in bfloat16" if convolution.is_narrow(model) else ""
-    record.say(f"Painting with {model.name}, weights: {source}, on {device.name()}{numbers}", *device.unused_gpu())
+    first = f"Painting with {model.name}, weights: {source}, on {device.name()}{numbers}"
+    record.say(first, *could_be_faster(job.settings, model))
     try:
         yield
     except KeyboardInterrupt:  # between two windows
@@ -99,6 +99,14 @@ def recording(record, job, model, stop):
         raise KeyboardInterrupt(f"after {record.so_far}")
 
 
+def could_be_faster(settings, model):
+    """Lines that say why painting takes longer than it could here."""
+    lines = [] if settings.device == "cpu" else device.unused_gpu()
+    if not convolution.is_narrow(model) and not device.gpu() and (why := convolution.why_not_compiled()):
+        lines.append(f"This TensorFlow cannot compile ({why}), so that painting takes up to twice as long")
+    return lines
+
+
 @functools.lru_cache(maxsize=1)
 def load_model(path, layers, pooling, padding, in_bfloat16):
     """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
@@ -112,7 +120,7 @@ def shortage_explained(where):
     """Turn the exceptions for a lack of memory into a RunError."""
     try:
         yield
-    except Exception as error:
-        if device.is_shortage(error):
-            raise RunError(f"out of memory {where}") from error
-        raise
+    except (MemoryError, tf.errors.OpError) as error:
+        if (said := device.shortage(error)) is None:
+            raise
+        raise RunError(f"out of memory {where}{said}") from error

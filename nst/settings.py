@@ -254,7 +254,8 @@ class Settings:
     )
     device: str = setting(
         "",
-        "what to compute on: cpu, or gpu:N, where N counts from 0; by default the first GPU that TensorFlow finds",
+        "what to compute on: cpu, or gpu:N, where N counts from 0; by default the first GPU, or the processor if there"
+        " is none",
         shapes_result=False,
         parse=device,
     )

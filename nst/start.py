@@ -59,8 +59,11 @@ def environment(**changes):
                 os.environ[name] = value
 
 
-def start():
-    """Start TensorFlow without its messages, and return paint(job, stop). Raises RunError if it does not start."""
+def start(device):
+    """Start TensorFlow on a device without its messages, and return paint(job, stop).
+
+    device is the setting. Raises RunError if TensorFlow does not start, and InputError as nst.network.device.use does.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # Layers depend on each other: running two at a time would take the memory of two and save no time.
@@ -79,6 +82,7 @@ def start():
         why = reason(error.__context__ or error)
         raise RunError(f"TensorFlow does not start ({why}); see https://www.tensorflow.org/install/errors") from error
     check_keras()
+    importlib.import_module("nst.network.device").use(device)
     return lambda job, stop: importlib.import_module(job.painter).paint(job, stop)
 
 

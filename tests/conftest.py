@@ -29,7 +29,7 @@ def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background; the program would ignore it too
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput") or not config.option.numprocesses:
-        nst_main.start()
+        nst_main.start("")
 
 
 def pytest_collection_modifyitems(items):

@@ -87,7 +87,7 @@ def test_a_bad_picture_fails_its_own_rows(batch, tmp_path, monkeypatch, kind, wa
     make, by_header = BAD[kind]
     make(tmp_path / "bad.png")
     events, start, tell = [], nst_main.start, nst.batches.jobs.tell
-    monkeypatch.setattr(nst_main, "start", lambda: events.append("started") or start())
+    monkeypatch.setattr(nst_main, "start", lambda device: events.append("started") or start(device))
     monkeypatch.setattr(nst.batches.jobs, "tell", lambda *words: events.append("told") or tell(*words))
     names = ("content.png", "bad.png", "other.png")
     if way == "batch":

@@ -199,7 +199,7 @@ def test_what_is_not_painted_pulls_on_no_cost():
     cost = recipe.cost(model, C, [S], {EVERYWHERE: there}, **settings)
     costs, gradient = cost(tf.constant(G))
     assert np.abs(gradient[:, :, :40]).min(axis=3).any() and not np.asarray(gradient)[:, :, 40:].any()
-    G[:, :, 40:] = C[:, :, 40:]  # what the layer sees around, wherever the descent has moved it
+    G[:, :, 41:] = C[:, :, 41:]  # a layer that sees one pixel around
     others, _ = cost(tf.constant(G))
     assert {name: float(J) for name, J in others.items()} == {name: float(J) for name, J in costs.items()}
     alone = recipe.cost(model, C[:, :, :39], [S], **settings)(tf.constant(G[:, :, :39]))[0]
@@ -220,6 +220,8 @@ def test_outside_the_mask_the_network_sees_the_content(prepared, masks, inputs, 
     finer = fine.start(start)
     np.testing.assert_allclose(finer[:, :, :20], C[:, :, :20], atol=1e-4)
     assert np.abs(finer - C)[:, :, 20:].mean() > 3
+    changes = fine.changes()  # by L-BFGS, whose waves go over the edge
+    assert changes.shape == (1, 30, 40, 1) and not changes[:, :, :20].any() and changes[:, :, 20:].all()
 
 
 # --- A style mask alone -----------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from nst.films.job import prepare
 def run(command, argv, stop, start):
     """Paint the jobs of command.batch and command.vary, and return the exit status.
 
-    command is the Settings of argv. start() starts TensorFlow and returns the function that paints a job. If a job
-    fails, the next one runs. With command.report, run() only merges the reports of the shards. Raises InputError
+    command is the Settings of argv. start(device) starts TensorFlow and returns the function that paints a job. If a
+    job fails, the next one runs. With command.report, run() only merges the reports of the shards. Raises InputError
     before the first job, with a line for each mistake in the rows, and KeyboardInterrupt if a signal came.
     """
     rows = read_rows(command, argv)
@@ -35,7 +35,7 @@ def run(command, argv, stop, start):
         else:
             for row in (row for row in report.rows if row.fault):
                 tell(row, row.fault, report)
-            paint = start() if report.rows else None
+            paint = start(command.device) if report.rows else None
         report.write()
         try:
             for number, row in enumerate(() if command.report else report.rows, 1):

@@ -31,7 +31,7 @@ class Cost:
     def __init__(self, model, scene, settings, evaluations=1, pause=lambda: None):
         self.settings, self.grey, self.painted = settings, scene.grey, None
         if scene.painted is not None:
-            self.painted, self.around = scene.painted[np.newaxis, ..., np.newaxis], scene.content.image
+            self.painted = scene.painted.astype("float32")[np.newaxis, ..., np.newaxis]
         self.of_pixels = [term for kind in OF_PIXELS if (term := kind.make(settings, scene))]
         self.octaves = []  # (Sight, terms), from the picture's own size down
         C, size = tf.convert_to_tensor(scene.content.image), tuple(scene.content.image.shape[1:3])
@@ -69,8 +69,6 @@ class Cost:
         self.of_pixels = of_pixels
 
     def __call__(self, picture, gradient=True):
-        if self.painted is not None:  # L-BFGS also moves what is around it
-            picture = tf.where(self.painted, picture, self.around)
         with tf.GradientTape() as tape:
             tape.watch(picture)
             pictures = [picture]
@@ -93,7 +91,7 @@ class Cost:
             return costs, None
         if self.grey:
             dJ = tf.repeat(tf.reduce_mean(dJ, 3, keepdims=True), 3, 3)
-        return costs, dJ if self.painted is None else tf.where(self.painted, dJ, 0.0)
+        return costs, dJ if self.painted is None else dJ * self.painted
 
     def over_octaves(self, found):
         """{name: cost} from {octave: its costs}: totals add up, the cost of a term is the mean over its octaves."""

@@ -30,8 +30,8 @@ class Positions(NamedTuple):
     """The n positions of a picture.
 
     hypercolumns are (n, all channels), of unit length and centred: each layer's activations divided by its n_C [NNST].
-    shares are {region: (n,)}, how far the positions belong to regions, and seen are the picture's activations,
-    {layer: (1, n_H, n_W, n_C)}.
+    shares are {region: (n,)}, how far the positions belong to regions. seen are the picture's activations, {layer:
+    (1, n_H, n_W, n_C)}; a content can do without.
     """
 
     hypercolumns: tf.Tensor
@@ -143,12 +143,15 @@ def target_of(matches, layer):
 
 
 def neighbours(F, style, region):
-    """(similarity (n,), index (n,)) of the style's nearest position in a region, by cosine, for each row of F."""
+    """(similarity (n,), index (n,)) of the style's nearest position in a region, for each row of F.
+
+    The similarity is the cosine in the main directions of the style.
+    """
     there = style.shares[region]
     index = np.flatnonzero(there >= min(0.5, there.max()))
     F_S = tf.gather(style.hypercolumns, index)
     Q = main_directions(F_S)
-    F, F_S = tf.matmul(F, Q), unit(tf.matmul(F_S, Q))
+    F, F_S = unit(tf.matmul(F, Q)), unit(tf.matmul(F_S, Q))
     similarity, nearest = [], []
     for start in range(0, F.shape[0], BLOCK):
         cosines = tf.matmul(F[start : start + BLOCK], F_S, transpose_b=True)
@@ -165,7 +168,9 @@ def main_directions(F):
     """
     Q = tf.random.stateless_normal((F.shape[1], min(DIRECTIONS, F.shape[1])), (0, 0))
     for _ in range(2):
-        Q = tf.linalg.qr(tf.matmul(F, tf.matmul(F, Q), transpose_a=True))[0]
+        Q = tf.matmul(F, tf.matmul(F, Q), transpose_a=True)
+        with tf.device("CPU"):  # it is small, and a GPU would need another library for it
+            Q = tf.linalg.qr(Q)[0]
     return Q
 
 

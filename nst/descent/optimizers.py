@@ -31,11 +31,13 @@ class Scale(NamedTuple):
 
     start(G) returns the first picture (1, n_H, n_W, 3). G is the last picture of the scale before, or None.
     cost() returns the cost function, (G, gradient=True) -> ({"total": J, and its parts by name}, gradient of J).
+    changes() returns 1, or (1, n_H, n_W, 1): 1 for the pixels that the descent changes, and 0 for the others.
     """
 
     epochs: int
     start: Callable
     cost: Callable
+    changes: Callable = lambda: 1
 
 
 class Iterate(NamedTuple):
@@ -77,7 +79,7 @@ def descend(scales, optimizer, state=None):
         painted = picture is not None
         start = picture if resumed else scale.start(picture)
         try:
-            for epoch, picture, costs, arrays in optimizer(scale.cost(), start, scale.epochs, resumed, painted):
+            for epoch, picture, costs, arrays in optimizer(scale, start, resumed, painted):
                 progress = {"scale": k, "epoch": epoch + 1, "iteration": iteration}
                 yield Iterate(iteration, k, epoch, picture, costs, functools.partial(collect, arrays, progress))
                 iteration += 1
@@ -105,8 +107,8 @@ def adam(learning_rate, epsilon=EPSILON):
     the state says whether its update has been made.
     """
 
-    def minimize(cost, start, epochs, state, painted):
-        picture = tf.Variable(start)
+    def minimize(scale, start, state, painted):
+        cost, epochs, picture = scale.cost(), scale.epochs, tf.Variable(start)
         optimizer = keras.optimizers.Adam(learning_rate, epsilon=epsilon)
         optimizer.build([picture])
         variables = {"picture": picture, **{f"adam_{i}": v for i, v in enumerate(optimizer.variables)}}
@@ -137,27 +139,29 @@ def adam(learning_rate, epsilon=EPSILON):
 def lbfgs(low, high):
     """L-BFGS as an optimizer for descend(), with pixels bounded by low and high, (3,) each.
 
-    Each pixel has an angle, whose sine is the pixel's position between low and high, and L-BFGS changes the angles by
-    Waves. Each epoch yields the best picture so far. The state does not contain the curvature that L-BFGS has learnt: a
-    resumed run continues from the best picture, but not to the same bytes.
+    Each pixel has an angle, whose sine is the pixel's position between low and high. scipy could only bound its own
+    variables, and these are not the pixels but Waves of the angles. Each epoch yields the best picture so far. The
+    state does not contain the curvature that L-BFGS has learnt: a resumed run continues from the best picture, but not
+    to the same bytes.
     """
     middle, half = (high + low) / 2, (high - low) / 2
 
-    def minimize(cost, start, epochs, state, painted):
-        # The first step of L-BFGS has length 1. In these units the angles then change by FIRST_STEP or NEXT_STEP (RMS).
+    def minimize(scale, start, state, painted):
+        cost, epochs, changes = scale.cost(), scale.epochs, scale.changes()
+        # The first step of L-BFGS has length 1. Random steps of this length change the angles by this unit.
         unit = (NEXT_STEP if painted else FIRST_STEP) * math.sqrt(start.size)
         done = int(state["epoch"]) if state else 0
         best, best_costs, times = start, None, None
         within = np.clip((start - middle) / half, -STEEPEST, STEEPEST)  # at a bound the sine is flat
         first = np.arcsin(within, dtype="float32")
-        waves = Waves(start.shape)
+        waves = Waves(start.shape, unit)
         points = evaluations(np.zeros(start.size), maxcor=int(np.clip(LBFGS_BYTES / (16 * start.size), 2, 10)))
         del start, within
         with contextlib.closing(points):
             answer = None
             for epoch in range(done - 1, epochs):  # the start is evaluated too, as with Adam
                 try:
-                    angles = first + waves.to_pixels(points.send(answer) * unit)
+                    angles = first + waves.to_pixels(points.send(answer)) * changes
                 except StopIteration:  # no step lowers the cost any further
                     if epoch == done:  # not even the first step did
                         yield epoch, best, best_costs, functools.partial(dict, picture=best)
@@ -166,7 +170,7 @@ def lbfgs(low, high):
                 costs, gradient = cost(tf.constant(picture), gradient=epoch < epochs - 1)
                 costs = finite(costs, epoch, best)
                 if gradient is not None:
-                    slope = waves.gradient(np.asarray(gradient) * half * np.cos(angles)) * unit
+                    slope = waves.gradient(np.asarray(gradient) * half * np.cos(angles))
                     if times is None:  # scipy's first step has the gradient's length, at most 1; this makes it 1
                         length = np.linalg.norm(slope)
                         times = 1 / length if 0 < length < 1 else 1

@@ -19,7 +19,10 @@ def make_scale(scene, shrink, epochs, settings, model, pause, evaluations=None):
     def cost():
         return Cost(model, here(), settings, evaluations or epochs, pause)
 
-    return optimizers.Scale(epochs, start, cost)
+    def changes():
+        return 1 if scene.painted is None else np.float32(here().painted)[np.newaxis, ..., np.newaxis]
+
+    return optimizers.Scale(epochs, start, cost, changes)
 
 
 def at(scene, shrink):

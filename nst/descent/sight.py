@@ -280,5 +280,5 @@ def choose_network(model, windows, evaluations):
     pixels = evaluations * sum((w.bottom - w.top) * (w.right - w.left) for w in windows)
     if convolution.is_narrow(model) or device.gpu():
         return model
-    compiled = pixels >= COMPILED_PIXELS and convolution.can_compile()
+    compiled = pixels >= COMPILED_PIXELS and not convolution.why_not_compiled()
     return (convolution.accelerate if compiled else convolution.turn)(model)

@@ -10,30 +10,34 @@ long waves more than short ones, and light more than colour, as pictures do [Ola
 import numpy as np
 import scipy.fft
 
-LOWEST = 0.07  # waves per pixel; longer waves are scaled like this one, because coarser scales have painted them
+FLAT = 0.07  # waves per pixel; the scale hardly changes below this frequency, and falls as 1 / frequency above
 COLOUR = 0.6  # how far colour goes in a step in which light goes 1
-# The rows are light, red against blue, and green against both.
-OPPONENT = (np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])).astype("float32")
+LIGHT = np.ones((1, 3), "float32") / np.float32(np.sqrt(3))
+COLOURS = np.float32([[1, 0, -1], [1, -2, 1]]) * np.float32(COLOUR) / np.sqrt(np.float32([[2], [6]]))
 
 
 class Waves:
     """Pixels (1, n_H, n_W, 3) as the amplitudes (3 n_H n_W,) of scaled waves, and gradients of pixels as theirs.
 
-    Amplitudes of length 1 in random directions change the pixels' light by length 1 too.
+    Random amplitudes of the light, together of length 1, change the pixels by about the length unit.
     """
 
-    def __init__(self, shape):
+    def __init__(self, shape, unit=1.0):
         _, n_H, n_W, _ = self.shape = shape
         squared = np.add.outer(*((np.arange(side, dtype="float32") / (2 * side)) ** 2 for side in (n_H, n_W)))
-        scale = 1 / np.sqrt(squared + LOWEST**2)  # 1 / frequency
-        scale /= np.sqrt(np.mean(scale**2))
-        self.scale = scale[..., np.newaxis] * np.float32([1, COLOUR, COLOUR])
+        scale = 1 / np.sqrt(squared + np.float32(FLAT**2))
+        self.scale = (scale * np.float32(unit / np.sqrt(np.mean(scale**2))))[..., np.newaxis]
 
     def to_pixels(self, amplitudes):
         scaled = amplitudes.reshape(self.shape[1:]).astype("float32") * self.scale
-        return (scipy.fft.idctn(scaled, axes=(0, 1), norm="ortho", overwrite_x=True) @ OPPONENT)[np.newaxis]
+        waves = scipy.fft.idctn(scaled, axes=(0, 1), norm="ortho", overwrite_x=True)
+        return (waves[..., :1] @ LIGHT + waves[..., 1:] @ COLOURS)[np.newaxis]
 
     def gradient(self, of_pixels):
         """The gradient with respect to the amplitudes, from that with respect to the pixels."""
-        waves = scipy.fft.dctn(of_pixels[0] @ OPPONENT.T, axes=(0, 1), norm="ortho", overwrite_x=True)
+        of_pixels = of_pixels[0]
+        # Less the first channel, a grey gradient has no colour at all: grey pictures stay grey.
+        colours = (of_pixels - of_pixels[..., :1]) @ COLOURS.T
+        waves = np.concatenate([of_pixels @ LIGHT.T, colours], 2)
+        waves = scipy.fft.dctn(waves, axes=(0, 1), norm="ortho", overwrite_x=True)
         return (waves * self.scale).ravel().astype(float)

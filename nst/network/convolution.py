@@ -16,7 +16,6 @@ narrow() computes in bfloat16, for processors that have instructions for it: hal
 """
 
 import functools
-import logging
 
 import keras
 import numpy as np
@@ -120,15 +119,15 @@ def backward(upstream, is_on, kernels, padding, rows=None):
 
 
 @functools.lru_cache(maxsize=1)
-def can_compile():
-    """Whether this TensorFlow has a compiler, which some builds lack; a warning is logged if it has none."""
+def why_not_compiled():
+    """Why this TensorFlow cannot compile, as some of its builds cannot; None if it can."""
     try:
         forward(tf.zeros((TILE, TILE, 1)), tf.zeros((36, 1, 1)), tf.zeros(1), 1)
+    except tf.errors.ResourceExhaustedError:
+        raise
     except tf.errors.OpError as error:
-        told = "this TensorFlow cannot compile, so that painting takes up to twice as long (%s)"
-        logging.getLogger(__name__).warning(told, reason(error))
-        return False
-    return True
+        return reason(error)
+    return None
 
 
 def in_blocks(function, inputs, *parameters, padding, channels):

@@ -1,45 +1,54 @@
 """The device that the network runs on: a GPU or the processor.
 
-No GPU was there to try this on. The tests give TensorFlow lists of GPUs, and errors that it raises there.
+No GPU was there to try this on. In the tests, functions stand in for TensorFlow's, and raise its errors.
 """
 
+import contextlib
 import os
 import pathlib
+import re
 
 import tensorflow as tf
 
-from nst.errors import InputError
+from nst.errors import InputError, reason
 
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
 DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")  # where Linux lists NVIDIA's GPUs
-# A GPU without memory does not always say so by a ResourceExhaustedError. TensorFlow's users report these
-# (github.com/tensorflow/tensorflow/issues: 43764, 45068, 60713).
+# A GPU without memory does not always say so by a ResourceExhaustedError. TensorFlow's users report these texts
+# (github.com/tensorflow/tensorflow/issues: 7025, 43764, 45068, 60713).
 SHORTAGES = tf.errors.InternalError, tf.errors.UnknownError, tf.errors.NotFoundError
-SAID = "out of memory", "oom", "alloc", "no algorithm worked", "get convolution algorithm", "gemm launch failed"
+SAID = re.compile(
+    r"out of memory|\bOOM\b|alloc_failed|failed to allocate|no algorithm worked|get convolution algorithm"
+    r"|gemm launch failed|without blas support|dst tensor is not initialized",
+    re.IGNORECASE,
+)
 
 
-def use(device, exact):
-    """Let TensorFlow see one device: "cpu", "gpu:N", or "" for the first GPU and, without one, the processor.
+def use(device):
+    """Let TensorFlow see one device: "cpu", "gpu:N", or "" for the first GPU that it sees, or else the processor.
 
-    The process takes a GPU's memory as it needs it, so that others can use the same GPU. Unless exact, a GPU can
-    round the factors of float32 products to 10 bits (TensorFloat-32), which is faster. Raises InputError if there is
-    no such GPU, or if this process has computed on another device before.
+    This process takes a GPU's memory as it needs it, so that other processes can use the same GPU. Products of float32
+    are not rounded to TensorFloat-32, as GPUs can do: costs would not be the original's. Raises InputError if there is
+    no such GPU, or if TensorFlow has computed on another device before.
     """
     gpus = tf.config.list_physical_devices("GPU")
     kind, _, number = device.partition(":")
-    chosen = [] if kind == "cpu" else gpus[int(number or 0) :][:1]
-    if kind == "gpu" and not chosen:
+    if kind == "gpu" and int(number) >= len(gpus):
         there = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "no GPU"
         raise InputError(f"argument --device: {device} is not there; TensorFlow finds {there}")
+    seen = tf.config.get_visible_devices("GPU")
+    chosen = {"cpu": [], "gpu": gpus[int(number or 0) :][:1], "": seen[:1]}[kind]
     try:
         tf.config.set_visible_devices(chosen, "GPU")
-        for gpu in chosen:
-            tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError as error:  # too late: TensorFlow has started to compute
-        if device and tf.config.get_visible_devices("GPU")[:1] != chosen:
+    except RuntimeError as error:  # TensorFlow has started to compute
+        if seen[:1] != chosen:
             told = f"argument --device: {device}: this process computes on another device already; start Python anew"
             raise InputError(told) from error
-    tf.config.experimental.enable_tensor_float_32_execution(not exact)
+    for found in chosen:
+        # TensorFlow has started to compute, or a notebook has divided the GPU's memory.
+        with contextlib.suppress(RuntimeError, ValueError):
+            tf.config.experimental.set_memory_growth(found, True)
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def gpu():
@@ -74,8 +83,10 @@ def unused_gpu():
     return []
 
 
-def is_shortage(error):
-    """Whether an exception says that there is no memory left."""
+def shortage(error):
+    """None, or what an exception that says that there is no memory left tells of it: "", or its reason in brackets."""
     if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
-        return True
-    return isinstance(error, SHORTAGES) and any(said in str(error).lower() for said in SAID)
+        return ""
+    if isinstance(error, SHORTAGES) and SAID.search(reason(error)):
+        return f" ({reason(error)})"
+    return None
