@@ -70,6 +70,14 @@ def test_a_region_finds_its_neighbours_in_the_region_of_its_name():
     np.testing.assert_array_equal(found(content, [style]), [[2, 0], [0, 2], [5, 0], [0, 5]])
 
 
+def test_a_region_without_a_style_stays_as_the_content():
+    left, right = np.float32([1, 1, 0, 0]), np.float32([0, 0, 1, 1])
+    content = positions([[1, 0], [0, 1], [3, 0], [0, 3]], {7: left, 8: right})
+    styles = positions([[2, 0], [0, 2]], {7: left[:2]}), positions([[5, 0], [0, 5]], {8: left[:2]})
+    np.testing.assert_array_equal(found(content, styles, (1, 0)), [[2, 0], [0, 2], [3, 0], [0, 3]])
+    np.testing.assert_array_equal(found(content, styles[:1]), [[2, 0], [0, 2], [3, 0], [0, 3]])
+
+
 def test_several_styles_get_parts_of_the_content_by_their_weights():
     rng = np.random.default_rng(1)
     content = positions(rng.uniform(0, 1, (400, 6)))

@@ -30,8 +30,8 @@ class Positions(NamedTuple):
     """The n positions of a picture.
 
     hypercolumns are (n, all channels), of unit length and centred: each layer's activations divided by its n_C [NNST].
-    shares are {region: (n,)}, how far the positions belong to regions. seen are the picture's activations, {layer:
-    (1, n_H, n_W, n_C)}; a content can do without.
+    shares are {region: (n,)}, how far the positions belong to regions, and seen are the picture's activations, {layer:
+    (1, n_H, n_W, n_C)}.
     """
 
     hypercolumns: tf.Tensor
@@ -109,7 +109,7 @@ class Match(NamedTuple):
     """The nearest neighbours that one region of the content has in one style."""
 
     style: Positions
-    index: np.ndarray  # (n,): of a position of the style for each of the content
+    index: np.ndarray  # (n,): the number of a position of the style for each of the content
     share: np.ndarray  # (n,), 0 to 1: how far it is the target; all matches together have 1 where regions are
 
 
@@ -117,7 +117,8 @@ def find_matches(content, styles, weights):
     """The Matches of a content with its styles, all Positions.
 
     In each region only the styles that have it count, and several styles get parts of the content in proportion to
-    their weights. Where regions overlap, their targets are mixed.
+    their weights. A region without a style, or with styles of weight 0, stays as the content. Where regions overlap,
+    their targets are mixed.
     """
     matches = []
     total = np.maximum(sum(content.shares.values()), 1e-6)
@@ -125,6 +126,7 @@ def find_matches(content, styles, weights):
         having = [(style, weight) for style, weight in zip(styles, weights, strict=True) if region in style.shares]
         having = [(style, weight) for style, weight in having if weight and style.shares[region].any()]
         if not having:
+            matches.append(Match(content, np.arange(len(share)), share / total))
             continue
         nearest = [neighbours(content.hypercolumns, style, region) for style, _ in having]
         chosen = divide([similarity for similarity, _ in nearest], [weight for _, weight in having], share)

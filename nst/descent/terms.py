@@ -214,11 +214,10 @@ class Neighbours(NamedTuple):
         styles = [
             neighbours.positions_of(style, sight.of_size(tuple(style.image.shape[1:3]))) for style in scene.styles
         ]
-        content = neighbours.positions_of(scene.content, sight)._replace(seen={})
+        content = neighbours.positions_of(scene.content, sight)
         size, layers = tuple(scene.content.image.shape[1:3]), neighbours.LAYERS
         matches = neighbours.find_matches(content, styles, settings.weight_of_styles)
-        if not matches:  # all regions belong to styles of weight 0
-            return None
+        del content  # its activations take memory
 
         def variance(layer):
             every = [tf.reshape(style.seen[layer], (-1, style.seen[layer].shape[3])) for style in styles]
