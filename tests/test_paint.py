@@ -346,7 +346,7 @@ def test_a_second_interrupt_does_not_wait(here):
 
 
 def test_an_interrupt_before_the_first_iteration_has_no_result(here, monkeypatch):
-    monkeypatch.setattr("nst.notebook.start", lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("nst.notebook.start", lambda device: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt) as interrupted:
         here()
     assert interrupted.value.result is None

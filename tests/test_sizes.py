@@ -92,7 +92,7 @@ def test_compiling_is_chosen_by_pixels_and_epochs(thin_model, monkeypatch):
     windows = nst.network.windows.cut_windows((300, 400), thin_model)
     assert nst.descent.sight.choose_network(thin_model, windows, 10) is thin_model
     assert nst.descent.sight.choose_network(thin_model, windows, 200) is not thin_model
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
     assert nst.descent.sight.choose_network(thin_model, windows, 200) is thin_model
 
 
