@@ -224,6 +224,15 @@ def test_outside_the_mask_the_network_sees_the_content(prepared, masks, inputs, 
     assert changes.shape == (1, 30, 40, 1) and not changes[:, :, :20].any() and changes[:, :, 20:].all()
 
 
+def test_an_area_that_vanishes_at_a_coarse_scale_is_painted_there(prepared, tmp_path):
+    mask = np.full((30, 40), 255, "uint8")
+    mask[0, 0] = 0
+    Image.fromarray(mask).save(tmp_path / "dot.png")
+    job = prepared(content_mask=str(tmp_path / "dot.png"))
+    coarse, fine = (nst.descent.scales.make_scale(job.scene, k, 1, job.settings, None, None) for k in (4, 1))
+    assert coarse.changes() == 1 and fine.changes().sum() == 30 * 40 - 1
+
+
 # --- A style mask alone -----------------------------------------------------------------------------------------
 
 

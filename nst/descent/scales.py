@@ -20,7 +20,9 @@ def make_scale(scene, shrink, epochs, settings, model, pause, evaluations=None):
         return Cost(model, here(), settings, evaluations or epochs, pause)
 
     def changes():
-        return 1 if scene.painted is None else np.float32(here().painted)[np.newaxis, ..., np.newaxis]
+        # At a coarse scale, a thin area that is not painted can vanish.
+        painted = None if scene.painted is None else here().painted
+        return 1 if painted is None else painted.astype("float32")[np.newaxis, ..., np.newaxis]
 
     return optimizers.Scale(epochs, start, cost, changes)
 
