@@ -100,6 +100,17 @@ def test_a_cost_that_is_not_finite_ends_with_the_last_good_picture(picture_and_c
     assert any(np.array_equal(np.asarray(error.value.picture), picture) for picture in seen[:3])
 
 
+@pytest.mark.parametrize("optimizer", [optimizers.adam(2.0), bounded()], ids=["adam", "lbfgs"])
+def test_a_picture_that_is_not_finite_ends_the_descent_whatever_it_costs(optimizer):
+    def hides(picture, gradient=True):
+        return {"total": tf.constant(1.0)}, picture * np.nan
+
+    start = np.zeros((1, 4, 4, 3), "float32")
+    with pytest.raises(optimizers.Diverged) as error:
+        run((start, hides), optimizer, 5)
+    np.testing.assert_allclose(error.value.picture, start, atol=1e-4)
+
+
 def test_a_finer_start_keeps_the_coarse_picture_and_adds_the_contents_detail():
     C = nst_utils.reshape_and_normalize_image(recipe.content(height=48, width=64))
     small = nst_utils.reshape_and_normalize_image(

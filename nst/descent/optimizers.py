@@ -93,11 +93,14 @@ def collect(arrays, progress):
     return {**arrays(), **progress}
 
 
-def finite(costs, iteration, picture):
-    """The costs as floats. Raises Diverged with picture, the last good one, if a cost is not finite."""
+def finite(costs, picture, iteration, before):
+    """The costs of a picture as floats. Raises Diverged with before, the last good picture, if one is not finite.
+
+    A picture that is not finite can have costs that are: ReLU turns nan into 0.
+    """
     costs = {name: float(cost) for name, cost in costs.items()}
-    if not all(map(math.isfinite, costs.values())):
-        raise Diverged(iteration, picture)
+    if not (all(map(math.isfinite, costs.values())) and np.isfinite(picture).all()):
+        raise Diverged(iteration, before)
     return costs
 
 
@@ -127,7 +130,7 @@ def adam(learning_rate, epsilon=EPSILON):
 
         for epoch in range(updates - 1, epochs):  # from the start, or from the resumed picture
             costs, gradient = cost(picture, gradient=epoch < epochs - 1)
-            costs = finite(costs, epoch if epoch >= done else -1, before)
+            costs = finite(costs, picture.numpy(), epoch if epoch >= done else -1, before)
             if epoch >= done:
                 before = tf.identity(picture)
                 yield epoch, before, costs, arrays
@@ -170,7 +173,7 @@ def lbfgs(low, high):
                     return
                 picture = middle + half * np.sin(angles)
                 costs, gradient = cost(tf.constant(picture), gradient=epoch < epochs - 1)
-                costs = finite(costs, epoch, best)
+                costs = finite(costs, picture, epoch, best)
                 if gradient is not None:
                     slope = waves.gradient(np.asarray(gradient) * half * np.cos(angles))
                     if times is None:  # scipy's first step has the gradient's length, at most 1; this makes it 1
