@@ -355,8 +355,8 @@ def test_an_interrupt_before_the_first_iteration_has_no_result(here, monkeypatch
 def test_a_run_that_fails_has_the_last_good_picture(here, monkeypatch):
     finite = optimizers.finite
 
-    def diverge(costs, iteration, picture):
-        return finite({"total": np.nan} if iteration == 2 else costs, iteration, picture)
+    def diverge(costs, picture, iteration, before):
+        return finite({"total": np.nan} if iteration == 2 else costs, picture, iteration, before)
 
     with pytest.raises(
         RunError, match=r"the cost is not finite at the start; lower --alpha.* Nothing was painted"
