@@ -106,7 +106,7 @@ def test_colours_that_a_mask_or_transparency_hides_do_not_count(how):
 
 
 def test_a_content_is_recoloured_by_luminance_in_each_region():
-    """Light stays light, and has the colours that its styles have at this luminance, and HUES of their other hues.
+    """Light stays light, and has the colours that its styles have at this luminance.
 
     The halves have a style of their own, the left one two; what no style has keeps its colours."""
     content, *styles = (recipe.picture(seed, 30, 40) // 3 + 80 for seed in (1, 2, 3, 4))
@@ -121,14 +121,39 @@ def test_a_content_is_recoloured_by_luminance_in_each_region():
     of_left = (3 * means[0] + means[1]) / 4, (3 * covariances[0] + covariances[1]) / 4
     for part, (mean, covariance) in (result[:, :18], of_left), (result[:, 22:], (means[2], covariances[2])):
         seen_mean, seen, _ = colours.moments(part)
-        np.testing.assert_allclose(seen_mean, mean, atol=0.5)
-        np.testing.assert_allclose(seen @ colours.LUMINANCE, covariance @ colours.LUMINANCE, rtol=0.06)
-        of_both = (colours.by_luminance(colours.Moments(mean, one, 1))[2] for one in (covariance, seen))
-        other_hues, hues = (np.trace(one.covariance) for one in of_both)
-        assert hues == pytest.approx(colours.HUES**2 * other_hues, rel=0.1)
+        light = colours.LUMINANCE
+        assert seen_mean @ light == pytest.approx(mean @ light, abs=0.5)
+        assert light @ seen @ light == pytest.approx(light @ covariance @ light, rel=0.06)
     for columns in (slice(0, 18), slice(22, 40)):
         Y, Y_C = (colours.luminance(image[:, columns]).ravel() for image in (result, content))
         assert np.corrcoef(Y, Y_C)[0, 1] > 0.999
+
+
+def chroma(colour):
+    return colour - colour @ nst.pictures.colours.LUMINANCE
+
+
+def test_each_luminance_gets_the_stronger_colour_that_its_style_has_there(monkeypatch):
+    """Dark blue, light yellow, and between them orange and grey-blue in equal parts, whose mean is a grey."""
+    blue, yellow, orange, opposite = np.array([[10, 20, 90], [250, 240, 120], [230, 100, 20], [100, 130, 150]])
+    style = np.repeat([blue, orange, opposite, yellow], 100, 0).reshape(20, 20, 3)
+    ramp = np.repeat(np.linspace(0, 255, 60), 3).reshape(1, 60, 3).repeat(20, 0)
+    colours = nst.pictures.colours
+    for hues in 0, 0.5:
+        monkeypatch.setattr(colours, "HUES", hues)
+        result = scene_of(ramp, style, recolor_content=True).content.image[0]
+        Y = colours.luminance(result)[:, 0]
+        for colour, share in (blue, 0.9), (yellow, 0.9), (orange, 0.3):
+            here = chroma(result[np.abs(Y - colour @ colours.LUMINANCE).argmin()])
+            assert here @ chroma(colour) / (chroma(colour) ** 2).sum() > share
+    photograph = recipe.picture(1, 30, 40)
+
+    def spread(hues):
+        monkeypatch.setattr(colours, "HUES", hues)
+        change = scene_of(photograph, recipe.picture(2, 30, 40), recolor_content=True).content.image
+        return np.trace(colours.by_luminance(colours.moments(change))[2].covariance)
+
+    assert spread(0) < spread(0.2) < spread(1)
 
 
 def test_the_contrast_of_a_photograph_in_fog_is_raised_within_bounds():

@@ -251,7 +251,7 @@ def test_a_flow_is_not_trusted_where_it_does_not_lead_home_or_at_edges_or_out_of
 def test_a_scene_is_recoloured_as_its_first_frame_is(films, prepared):
     """A frame that is lighter stays lighter, and the first of another scene is recoloured for itself."""
     job = prepared(content_image_filename=str(films / "frames" / "shot7.png"), recolor_content=True)
-    of_content = nst.pictures.colours.moments_by_region(job.originals.content)
+    of_content = nst.pictures.colours.by_region(job.originals.content)
     lighter = job.originals.with_content(Image.eval(frame(0), lambda value: min(255, value + 20)))
     first, second, anew = (
         nst.pictures.colours.luminance(nst.pictures.scene.make_scene(originals, job.settings, colours).content.image)

@@ -176,7 +176,7 @@ def colours_of_shot(job, first):
         both = before is not None and here is not None
         if both and flow.trust(flow.flow(here, before), flow.flow(before, here)).mean() < SAME_SHOT:
             break
-        for name, moments in colours.moments_by_region(small).items():
+        for name, moments in colours.by_region(small).items():
             contrast = np.trace(moments.covariance)
             found.setdefault(name, []).append(moments._replace(weight=contrast**2 + 1e-6))
         before = before if here is None else here

@@ -1,7 +1,8 @@
 """Colours: --recolor_content and --preserve_colors, as maps from the colours of one picture to those of another.
 
-Every map is affine, x -> A (x - mean) + other mean, and is found from Moments: the mean and covariance of a
-picture's colours in a region. So a film can take one map for all frames of a scene.
+A map is found from the Moments of the content: the mean and covariance of its colours in a region. So a film can take
+one map for all frames of a scene. --preserve_colors changes a style by an affine Map, x -> A (x - mean) + other mean;
+--recolor_content changes the content by a Recolouring.
 
     [Colour]  Gatys, Bethge, Hertzmann & Shechtman 2016, Preserving Color in Neural Artistic Style
               Transfer, arXiv 1606.05897
@@ -18,6 +19,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])  # Y of YIQ
 GREY = 3  # levels: in a grey picture the channels differ by no more
 NOISE = 5  # levels, the standard deviation that every colour of a photograph is taken to have
 HUES = 0.2  # how much of the differences of hue a recoloured photograph has
+NEAR = 12  # levels, the standard deviation of the luminances that count as one in a Palette
 MOST_GAIN = 4  # by which the contrast of a photograph is raised at most
 
 
@@ -40,9 +42,34 @@ def moments(image, share=1):
     return Moments(np.average(X, 0, weights), np.cov(X.T, bias=True, aweights=weights))
 
 
-def moments_by_region(picture):
-    """{region: Moments} of a Picture. A region without a pixel is left out."""
-    found = {name: moments(picture.image, share) for name, share in picture.regions.items()}
+class Palette(NamedTuple):
+    """The colours of a style in a region: their Moments, and at which luminance which chroma is."""
+
+    moments: Moments
+    chroma: np.ndarray  # (256, 3): for each luminance the sum of the chroma, R - Y, G - Y and B - Y
+    count: np.ndarray  # (256, 1): the sum of the weights in it
+
+
+def palette(image, share=1):
+    """The Palette of image (n_H, n_W, 3) where share, (n_H, n_W) or 1, counts each pixel; None if nothing counts.
+
+    A colourful pixel counts more than a grey one: the mean of orange and blue is brown, and this keeps the stronger.
+    """
+    if (found := moments(image, share)) is None:
+        return None
+    Y = luminance(image)
+    chroma = (np.asarray(image, float) - Y).reshape(-1, 3)
+    weight = (1 + np.linalg.norm(chroma, axis=1)) * np.ravel(np.broadcast_to(share, Y.shape[:2])) / Y.size
+    level = Y.ravel().round().clip(0, 255).astype(int)
+    sums = np.stack([np.bincount(level, column, 256) for column in (*(weight * chroma.T), weight)], 1)
+    levels = np.arange(256)
+    near = np.exp(-(((levels[:, np.newaxis] - levels) / NEAR) ** 2) / 2) @ sums
+    return Palette(found, near[:, :3], near[:, 3:])
+
+
+def by_region(picture, of=moments):
+    """{region: Moments, or what else of returns} of a Picture. A region without a pixel is left out."""
+    found = {name: of(picture.image, share) for name, share in picture.regions.items()}
     return {name: of_region for name, of_region in found.items() if of_region}
 
 
@@ -100,25 +127,42 @@ def match_luminance(here, there):
 TO_GREY = Map(np.tile(LUMINANCE, (3, 1)), np.zeros(3), np.zeros(3))
 
 
-def recolor(here, styles):
-    """The Map from a content with the Moments here to the mean colours of its styles, [(weight, Moments)].
+class Recolouring(NamedTuple):
+    """The change of a content to its styles' colours: its luminance, the chroma there, and a Map of what is left."""
 
-    The luminance gets the styles' mean and deviation, and each luminance the colour that the styles have there on
-    average: a bright sky gets the colours of what is bright in the style. What is left, the differences of hue at one
-    luminance, is matched as [Colour] matches histograms, and counts HUES times: a blue sky would look for what is blue
-    in the style, however dark that is.
+    gain: float
+    mean: float  # of the content's luminance
+    other_mean: float  # of the styles'
+    chroma: np.ndarray  # (256, 3), of each luminance of the styles
+    hues: Map  # to chroma
+
+    def __call__(self, image):
+        Y = self.gain * (luminance(image) - self.mean) + self.other_mean
+        chroma = [np.interp(Y[..., 0], np.arange(256), column) for column in self.chroma.T]
+        return np.float32(Y + np.stack(chroma, 2)) + self.hues(image)
+
+
+def recolor(here, styles):
+    """The map from a content with the Moments here to the colours of its styles, [(weight, Palette)].
+
+    The luminance gets the styles' mean and deviation, and each luminance the chroma that the styles have there: a
+    bright sky gets the colours of what is bright in the style. What is left, the differences of hue at one luminance,
+    is matched as [Colour] matches histograms, and counts HUES times: a blue sky would look for what is blue in the
+    style, however dark that is.
 
     The content counts as having NOISE in every colour: otherwise the noise of a grey photograph would become coloured.
     Its contrast is raised by MOST_GAIN at most: otherwise the JPEG blocks of a photograph in fog would be seen.
     """
-    there = mean_of([one._replace(weight=weight) for weight, one in styles])
+    there = mean_of([one.moments._replace(weight=weight) for weight, one in styles])
     if is_even(there):  # it has no light and dark: the content keeps its own
         return Map(np.tile(LUMINANCE, (3, 1)), here.mean, there.mean)
     here = here._replace(covariance=here.covariance + NOISE**2 * np.eye(3))
-    (deviation, colour, hues), (other_deviation, other_colour, other_hues) = map(by_luminance, (here, there))
-    gain = min(MOST_GAIN, other_deviation / deviation)
+    (deviation, colour, hues), (other_deviation, _, other_hues) = map(by_luminance, (here, there))
     of_hues = match_histogram(hues, other_hues).A @ (np.eye(3) - np.outer(colour, LUMINANCE))
-    return Map(gain * np.outer(other_colour, LUMINANCE) + HUES * of_hues, here.mean, there.mean)
+    chroma, count = (sum(weight * one[k] for weight, one in styles) for k in (1, 2))
+    gain = min(MOST_GAIN, other_deviation / deviation)
+    to_hues = Map(HUES * of_hues, here.mean, np.zeros(3))
+    return Recolouring(gain, LUMINANCE @ here.mean, LUMINANCE @ there.mean, chroma / count, to_hues)
 
 
 def by_luminance(moments):

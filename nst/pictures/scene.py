@@ -78,7 +78,7 @@ def make_scene(originals, settings, of_content=None):
     of_content is {region: colours.Moments} to use instead of the content's own, for example those of a whole shot.
     """
     content, styles, init = originals.content, originals.styles, originals.init
-    of_content = of_content or colours.moments_by_region(content)
+    of_content = of_content or colours.by_region(content)
     if settings.preserve_colors in ("luminance", "histogram"):
         match = {"luminance": colours.match_luminance, "histogram": colours.match_histogram}[settings.preserve_colors]
         styles = tuple(matched(style, of_content, match) for style in styles)
@@ -95,14 +95,14 @@ def make_scene(originals, settings, of_content=None):
 
 
 def is_even(picture):
-    return all(map(colours.is_even, colours.moments_by_region(picture).values()))
+    return all(map(colours.is_even, colours.by_region(picture).values()))
 
 
 def matched(picture, of_content, match):
     """A style or init with the content's colours: each region by the map that match finds for it."""
     maps = {
         name: match(of_picture, of_content[name])
-        for name, of_picture in colours.moments_by_region(picture).items()
+        for name, of_picture in colours.by_region(picture).items()
         if name in of_content
     }
     if len(maps) == 1:  # the network also sees around the region: change the whole picture
@@ -111,10 +111,11 @@ def matched(picture, of_content, match):
 
 
 def recolored(content, of_content, styles, weights):
-    """The content with each region in the mean colours of the styles that have it."""
+    """The content with each region in the colours of the styles that have it."""
     maps = {}
     of_styles = [
-        colours.moments_by_region(style) if weight else {} for style, weight in zip(styles, weights, strict=True)
+        colours.by_region(style, colours.palette) if weight else {}
+        for style, weight in zip(styles, weights, strict=True)
     ]
     for name, moments in of_content.items():
         having = [(weight, of[name]) for of, weight in zip(of_styles, weights, strict=True) if name in of]
