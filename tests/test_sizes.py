@@ -109,7 +109,7 @@ def cache(monkeypatch):
 def test_a_graph_is_weighed_by_its_operations_and_its_styles_statistics(thin_model, cache):
     """TensorFlow counts a few operations more: those that return the results."""
     C, *_ = pictures(70, 40)
-    assert cache.get(thin_model, (70, 40)).bytes == 0
+    assert cache.get(thin_model, None).bytes == 0
     recipe.cost(thin_model, C, [C])(tf.constant(C))
     (graphs,) = cache.kept.values()
     counted = [graphs.look, graphs.evaluate]
@@ -118,6 +118,18 @@ def test_a_graph_is_weighed_by_its_operations_and_its_styles_statistics(thin_mod
     assert graphs.operations == pytest.approx(operations, rel=0.03) and operations > 500
     channels = [thin_model.output[name].shape[-1] for name, _ in nst_utils.STYLE_LAYERS]
     assert graphs.bytes == graphs.operations * nst.descent.sight.OPERATION_BYTES + 4 * sum(n * n for n in channels)
+
+
+def test_pictures_of_every_size_share_their_graphs_unless_the_convolutions_need_the_size(thin_model, cache, monkeypatch):
+    def traced(evaluations):
+        for size in (60, 40), (33, 71), (16, 16):
+            C = nst_utils.reshape_and_normalize_image(recipe.picture(1, *size))
+            recipe.cost(thin_model, C, [C], evaluations=evaluations)(tf.constant(C))
+        return [len(graphs.evaluate._list_all_concrete_functions()) for graphs in cache.kept.values()]
+
+    assert traced(1) == [1]
+    monkeypatch.setattr(nst.descent.sight, "COMPILED_PIXELS", 0)
+    assert traced(100) == [1, 1, 1, 1]  # Winograd's, for each size
 
 
 def test_graphs_are_kept_by_memory_not_by_count(cache, monkeypatch):

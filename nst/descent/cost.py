@@ -43,8 +43,10 @@ class Cost:
             if octave:
                 scene = scene.map(halve, halve_share)
             sight = Sight(model, tuple(scene.content.image.shape[1:3]), evaluations, pause, whole)
-            # A term that does not count here gets weight 0: octaves and scales of one size share a graph.
+            # A term that does not count here gets weight 0, so that octaves and scales share a graph.
             factors = {name: (octave in octaves) / len(octaves) for name, octaves in self.counts.items()}
+            if settings.neighbour_share_here == 1:
+                factors = {name: factor * (name == Neighbours.name) for name, factor in factors.items()}
             made = (kind.make(settings, scene, sight, factors.get(kind.name, 0)) for kind in OF_NETWORK)
             self.octaves.append((sight, [term for term in made if term]))
         if 0 < settings.neighbour_share_here < 1:

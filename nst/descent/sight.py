@@ -1,4 +1,4 @@
-"""How the network sees pictures of one size: whole or in windows, by which convolutions, through traced graphs.
+"""How the network sees pictures: whole or in windows, by which convolutions, through traced graphs.
 
 A term of the network (nst.descent.terms) measures activations and computes its cost from the measurements. These add
 up over windows: a first pass through the windows adds them up, the terms compute their costs once, and a second pass
@@ -16,7 +16,7 @@ import nst_utils
 from nst.network import convolution, device
 from nst.network.windows import crop, cut_windows, layer_size
 
-CACHE_BYTES = 600e6  # about 45 sizes of the presets
+CACHE_BYTES = 600e6  # about 45 graphs of the presets
 # How much the process grows for an operation of a graph, with what TensorFlow makes of it. Measured with VGG-19 at an
 # eighth of its width and with VGG-16, at 128 and 256 pixels, in the graphs of original and quick: 9.3 to 12.4 kB. It
 # does not depend on the picture's size, because the arrays are there only while a graph runs. Compiled convolutions
@@ -26,21 +26,23 @@ COMPILED_PIXELS = 2_000_000  # pixels times evaluations from which compiling Win
 
 
 class Part(NamedTuple):
-    """The part of a picture that a graph sees.
+    """The part of a picture that a graph sees: a window of a picture of size (n_H, n_W), or the whole picture.
 
-    Only its core counts, (top, bottom, left, right) in the part's pixels; the margin around the core is context.
-    size (n_H, n_W) is that of the whole picture.
+    Only the window's core counts, (top, bottom, left, right) in its pixels; the margin around the core is context. The
+    core of the whole picture is None.
     """
 
-    core: tuple
-    size: tuple
+    core: tuple | None
+    size: tuple | None
 
     def crop(self, a, layer):
         """The core of a layer's activation (1, n_H, n_W, n_C), or of an array of that shape; None stays None."""
-        return None if a is None else crop(a, self.core, layer)
+        return a if a is None or self.core is None else crop(a, self.core, layer)
 
     def fraction(self, a, layer):
         """The fraction of the picture's positions in a layer that the cropped activation has, 0 to 1."""
+        if self.core is None:
+            return 1.0
         n_H, n_W = layer_size(self.size, layer)
         return tf.cast(tf.shape(a)[1] * tf.shape(a)[2], "float32") / (n_H * n_W)
 
@@ -58,16 +60,16 @@ def traced(method):
 
 
 class Graphs:
-    """The graphs for pictures of one size, each traced once for all such pictures.
+    """The graphs for pictures of a size (n_H, n_W), or with size None for all pictures that are seen whole.
 
-    image is a whole picture or a window, core the part of it that counts, and terms are the terms for it. "measured" is
-    a list of what each term measured, {layer: tensors}; "upstream" is the gradient of J with respect to it.
+    image is a whole picture or a window, core the part of it that counts as in a Part, and terms are the terms for it.
+    "measured" is a list of what each term measured, {layer: tensors}; "upstream" is the gradient of J with respect to
+    it.
     """
 
     def __init__(self, network, size):
         self.network, self.size = network, size
-        self.whole = 0, size[0], 0, size[1]  # the core of a picture that is seen whole
-        self.statistics = {}  # of the last styles of this size, for nst.descent.terms
+        self.statistics = {}  # of the last styles that they saw, for nst.descent.terms
         self.operations = 0  # in all graphs together
 
     @property
@@ -76,9 +78,16 @@ class Graphs:
         tensors = (part for part in tf.nest.flatten([*self.statistics.values()]) if isinstance(part, tf.Tensor))
         return OPERATION_BYTES * self.operations + sum(4 * part.shape.num_elements() for part in tensors)
 
+    def run(self, graph, *arguments):
+        """What a graph of these returns. Tracing it takes a second; graphs for any size are traced for any size."""
+        if self.size is None:
+            graph.get_concrete_function(*tf.nest.map_structure(of_any_size, arguments))
+        return graph(*arguments)
+
     def see(self, image, core):
         """{layer: activation} of the core, for use inside the other graphs."""
-        return {name: tf.cast(crop(a, core, name), "float32") for name, a in self.network(image).items()}
+        part = Part(core, self.size)
+        return {name: tf.cast(part.crop(a, name), "float32") for name, a in self.network(image).items()}
 
     @traced
     def look(self, image, core, layers=None):
@@ -92,7 +101,7 @@ class Graphs:
     @traced
     def evaluate(self, picture, terms, normalize):
         """(costs, gradient of J) of a picture that is seen whole; costs as compare returns them."""
-        core = self.whole
+        core = None
         with tf.GradientTape() as tape:
             tape.watch(picture)
             seen = self.see(picture, core)
@@ -129,17 +138,24 @@ class Graphs:
         return self.gradient_norms(self.see(image, core), core, terms, upstream)
 
 
-class Cache:
-    """The Graphs for the sizes that were used last, as many as fit into CACHE_BYTES.
+def of_any_size(argument):
+    """For a picture, an activation or another array (1, n_H, n_W, n) its type with any n_H and n_W; others stay."""
+    is_array = isinstance(argument, tf.Tensor | np.ndarray) and len(argument.shape) == 4
+    return tf.TensorSpec((1, None, None, argument.shape[3]), argument.dtype) if is_array else argument
 
-    A preset needs five to twelve sizes for a content and a style, and the jobs of a batch often share them.
+
+class Cache:
+    """The Graphs that were used last, as many as fit into CACHE_BYTES.
+
+    Where graphs have a size, a preset needs five to twelve for a content and a style, and the jobs of a batch often
+    share them.
     """
 
     def __init__(self):
         self.kept = {}  # {(network, size): Graphs}, the one that was used last at the end
 
     def get(self, network, size):
-        """The Graphs of a network for pictures of a size."""
+        """The Graphs of a network for pictures of a size, or of any."""
         graphs = self.kept.pop((network, size), None) or Graphs(network, size)
         # Graphs grow when they are first used, so what is there is added up anew.
         while self.kept and graphs.bytes + sum(other.bytes for other in self.kept.values()) > CACHE_BYTES:
@@ -199,8 +215,9 @@ class Sight:
 
     def __init__(self, model, size, evaluations=1, pause=lambda: None, most_pixels=None):
         self.model, self.pause = model, pause
-        self.windows = cut_windows(size, model, most_pixels)
-        self.graphs = CACHE.get(choose_network(model, self.windows, evaluations), size)
+        self.size, self.windows = size, cut_windows(size, model, most_pixels)
+        network = choose_network(model, self.windows, evaluations)
+        self.graphs = CACHE.get(network, size if len(self.windows) > 1 or convolution.is_accelerated(network) else None)
 
     @property
     def is_whole(self):
@@ -216,11 +233,11 @@ class Sight:
             return {}
         graphs = self.graphs
         if self.is_whole:
-            seen = graphs.look(image, graphs.whole)
+            seen = graphs.run(graphs.look, image, None)
             return {name: seen[name] for name in layers}
         channels = graphs.network.output
         found = {
-            name: np.empty((1, *layer_size(graphs.size, name), channels[name].shape[-1]), "float32") for name in layers
+            name: np.empty((1, *layer_size(self.size, name), channels[name].shape[-1]), "float32") for name in layers
         }
         for w in self.windows:
             self.pause()
@@ -232,7 +249,7 @@ class Sight:
         """What each term measures in an image (1, n_H, n_W, 3)."""
         graphs = self.graphs
         if self.is_whole:
-            return graphs.measure(graphs.look(image, graphs.whole), graphs.whole, terms)
+            return graphs.measure(graphs.run(graphs.look, image, None), None, terms)
         return self.sum_over_windows(graphs.measure_window, image, terms)
 
     def evaluate(self, picture, terms, normalize=False, gradient=True):
@@ -241,11 +258,11 @@ class Sight:
         The network runs once forward and once back; in windows twice forward, and to normalize three times; with
         gradient=False once forward.
         """
-        graphs = self.graphs
+        graphs, picture = self.graphs, tf.convert_to_tensor(picture)
         if self.is_whole and gradient:
-            return graphs.evaluate(picture, terms, normalize)
+            return graphs.run(graphs.evaluate, picture, terms, normalize)
         # Calls without a gradient are rare: they use the graph of look() instead of tracing another one.
-        costs, upstream = compare(terms, self.measure(tf.convert_to_tensor(picture), terms))
+        costs, upstream = compare(terms, self.measure(picture, terms))
         if not gradient:
             return costs, None
         if normalize:

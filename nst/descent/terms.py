@@ -27,7 +27,7 @@ import nst_utils
 from nst.descent import neighbours
 from nst.network.windows import stride
 
-STYLES_KEPT = 16  # per size; the Gram matrices of the paper's layers are 2 MB
+STYLES_KEPT = 64  # by Graphs; the Gram matrices of the paper's layers are 2 MB
 
 
 def constant(number):
@@ -54,8 +54,6 @@ class Content(NamedTuple):
 
     @classmethod
     def make(cls, settings, scene, sight, factor):
-        if settings.neighbour_share_here == 1:
-            return None
         layers = dict(settings.content_layer_weights)
         covered = np.minimum(sum(scene.content.regions.values()), 1)
         return cls(
@@ -113,8 +111,6 @@ class Style(NamedTuple):
 
     @classmethod
     def make(cls, settings, scene, sight, factor):
-        if settings.neighbour_share_here == 1:
-            return None
         of_styles = settings.style_layer_weights
         names = cls.needs(settings)
         layers = {name: constant(np.mean([dict(own)[name] for own in of_styles])) for name in names}
@@ -171,7 +167,7 @@ def statistics_of(style, sight, term):
     """{region: {layer: statistics}} of a style. They are cached, because a batch often uses one style many times."""
     sight = sight.of_size(tuple(style.image.shape[1:3]))
     arrays = [style.image, *(share for share in style.regions.values() if np.ndim(share))]
-    key = tuple(term.layers), term.kind, *style.regions
+    key = tuple(term.layers), term.kind, *style.regions, sight.size
     key += tuple(hashlib.sha256(np.ascontiguousarray(array)).digest() for array in arrays)
     kept = sight.graphs.statistics
     if key not in kept:

@@ -185,6 +185,11 @@ class WinogradConv2D(keras.layers.Layer):
         return convolution(inputs)
 
 
+def is_accelerated(model):
+    """Whether a model is one of accelerate(), whose pictures must have a known shape."""
+    return any(isinstance(layer, WinogradConv2D) for layer in model.layers)
+
+
 @functools.lru_cache(maxsize=1)
 def accelerate(model):
     """The model of load_vgg_model with Winograd's convolutions after the first, which has too few channels to gain."""
