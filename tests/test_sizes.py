@@ -120,7 +120,7 @@ def test_a_graph_is_weighed_by_its_operations_and_its_styles_statistics(thin_mod
     assert graphs.bytes == graphs.operations * nst.descent.sight.OPERATION_BYTES + 4 * sum(n * n for n in channels)
 
 
-def test_pictures_of_every_size_share_their_graphs_unless_the_convolutions_need_the_size(thin_model, cache, monkeypatch):
+def test_pictures_of_all_sizes_share_graphs_unless_convolutions_need_a_size(thin_model, cache, monkeypatch):
     def traced(evaluations):
         for size in (60, 40), (33, 71), (16, 16):
             C = nst_utils.reshape_and_normalize_image(recipe.picture(1, *size))
