@@ -47,10 +47,9 @@ def test_the_cost_is_the_mean_square_over_the_variance():
 
 def positions(rows, shares=None):
     """Positions whose only layer, conv1_1, has these activations."""
-    columns = neighbours.hypercolumns([tf.constant(rows, "float32")])
     a = tf.repeat(tf.repeat(tf.constant(rows, "float32")[tf.newaxis, tf.newaxis], 4, 1), 4, 2)
     shares = shares or {-1: np.ones(len(rows), "float32")}
-    return neighbours.Positions(columns, shares, {"conv1_1": a}, (1, len(rows)))
+    return neighbours.Positions(shares, {"conv1_1": a}, (1, len(rows)))
 
 
 def found(content, styles, weights=(1,)):

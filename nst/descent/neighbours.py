@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from nst.network.convolution import is_narrow
 from nst.network.windows import layer_size, stride
 
 LAYERS = (
@@ -22,26 +23,29 @@ LAYERS = (
 )
 STRIDE = 4  # pixels between two positions
 DIRECTIONS = 128  # of the hypercolumns, in which positions are compared
-BLOCK = 2048  # positions of the content that are compared at a time, which bounds the memory
+BLOCK = 512  # positions of the content that are compared at a time, which bounds the memory
 ROUNDS = 200  # of giving each of several styles its part of the content
 
 
 class Positions(NamedTuple):
-    """The n positions of a picture.
+    """The n positions of a picture."""
 
-    hypercolumns are (n, all channels), of unit length and centred: each layer's activations divided by its n_C [NNST].
-    shares are {region: (n,)}, how far the positions belong to regions, and seen are the picture's activations, {layer:
-    (1, n_H, n_W, n_C)}.
-    """
-
-    hypercolumns: tf.Tensor
-    shares: dict
-    seen: dict
+    shares: dict  # {region: (n,)}: how far they belong to it
+    seen: dict  # the picture's activations, {layer: (1, n_H, n_W, n_C)}, in the network's precision
     grid: tuple  # (n_H, n_W) of the positions
 
     def activations(self, layer):
         """(n, k k, n_C): a layer with more positions than the grid has k x k of them in each."""
-        return at_positions(self.seen[layer], layer, self.grid)
+        return at_positions(tf.cast(self.seen[layer], "float32"), layer, self.grid)
+
+    def hypercolumns(self):
+        """For each layer its part (n, n_C) of the hypercolumns, centred: the activations divided by n_C [NNST].
+
+        All parts together take half as much memory as the layers, so they are made one by one.
+        """
+        for layer, a in self.seen.items():
+            F = tf.reduce_mean(self.activations(layer), 1) / a.shape[3]
+            yield F - tf.reduce_mean(F, 0)
 
 
 def unit(F):
@@ -87,7 +91,8 @@ def positions_of(picture, sight):
     """The Positions of a Picture with a mean-subtracted image (1, n_H, n_W, 3)."""
     grid = grid_size(picture.image.shape[1:3])
     seen = sight.look(tf.convert_to_tensor(picture.image), LAYERS)
-    columns = [tf.reduce_mean(at_positions(a, layer, grid), 1) / a.shape[3] for layer, a in seen.items()]
+    if is_narrow(sight.model):  # nothing is lost: this is how they were computed
+        seen = {layer: tf.cast(a, "bfloat16") for layer, a in seen.items()}
 
     def share_at(share):
         if np.ndim(share) == 0:
@@ -96,13 +101,7 @@ def positions_of(picture, sight):
         return pooled.numpy().ravel()
 
     shares = {name: share_at(share) for name, share in picture.regions.items()}
-    return Positions(hypercolumns(columns), shares, seen, grid)
-
-
-def hypercolumns(columns):
-    """Those of Positions, of the layers' [(n, n_C)]."""
-    F = tf.concat(columns, 1)
-    return unit(F - tf.reduce_mean(F, 0))
+    return Positions(shares, seen, grid)
 
 
 class Match(NamedTuple):
@@ -128,7 +127,7 @@ def find_matches(content, styles, weights):
         if not having:
             matches.append(Match(content, np.arange(len(share)), share / total))
             continue
-        nearest = [neighbours(content.hypercolumns, style, region) for style, _ in having]
+        nearest = [neighbours(content, style, region) for style, _ in having]
         chosen = divide([similarity for similarity, _ in nearest], [weight for _, weight in having], share)
         for k, ((style, _), (_, index)) in enumerate(zip(having, nearest, strict=True)):
             matches.append(Match(style, index, share / total * (chosen == k)))
@@ -144,16 +143,17 @@ def target_of(matches, layer):
     return sum(targets, 0.0)
 
 
-def neighbours(F, style, region):
-    """(similarity (n,), index (n,)) of the style's nearest position in a region, for each row of F.
+def neighbours(content, style, region):
+    """(similarity (n,), index (n,)) of the style's nearest position in a region, for each position of the content.
 
     The similarity is the cosine in the main directions of the style.
     """
     there = style.shares[region]
     index = np.flatnonzero(there >= min(0.5, there.max()))
-    F_S = tf.gather(style.hypercolumns, index)
-    Q = main_directions(F_S)
-    F, F_S = unit(tf.matmul(F, Q)), unit(tf.matmul(F_S, Q))
+    parts = [tf.gather(part, index) for part in style.hypercolumns()]
+    Q = main_directions(parts)
+    F, F_S = unit(product(content.hypercolumns(), Q)), unit(product(parts, Q))
+    del parts
     similarity, nearest = [], []
     for start in range(0, F.shape[0], BLOCK):
         cosines = tf.matmul(F[start : start + BLOCK], F_S, transpose_b=True)
@@ -162,15 +162,29 @@ def neighbours(F, style, region):
     return np.concatenate(similarity), np.concatenate(nearest)
 
 
-def main_directions(F):
-    """(n_C, DIRECTIONS): orthonormal directions that hold nearly as much of F (n, n_C) as so few can [Halko].
+def product(parts, Q):
+    """F Q (n, m), of F in parts [(n, n_C)] and Q (all channels, m)."""
+    total, start = 0.0, 0
+    for part in parts:
+        total += tf.matmul(part, Q[start : start + part.shape[1]])
+        start += part.shape[1]
+    return total
+
+
+def main_directions(parts):
+    """(all channels, DIRECTIONS): orthonormal directions that hold nearly as much as so few can [Halko].
+
+    They are those of the rows of F at unit length; F is in parts [(n, n_C)].
 
     Measured with a painting at 512 pixels: 128 of the 2 688 directions hold 97 % (of F's squares). The search then
     takes a fifth of the time, and 85 of 100 positions find the same neighbour. The mean cosine falls by 0.0005.
     """
-    Q = tf.random.stateless_normal((F.shape[1], min(DIRECTIONS, F.shape[1])), (0, 0))
+    squares = sum(tf.reduce_sum(part * part, 1, keepdims=True) for part in parts)
+    channels = sum(part.shape[1] for part in parts)
+    Q = tf.random.stateless_normal((channels, min(DIRECTIONS, channels)), (0, 0))
     for _ in range(2):
-        Q = tf.matmul(F, tf.matmul(F, Q), transpose_a=True)
+        Y = product(parts, Q) / tf.maximum(squares, 1e-12)
+        Q = tf.concat([tf.matmul(part, Y, transpose_a=True) for part in parts], 0)
         with tf.device("CPU"):  # it is small, and a GPU would need another library for it
             Q = tf.linalg.qr(Q)[0]
     return Q

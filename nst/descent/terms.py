@@ -217,13 +217,18 @@ class Neighbours(NamedTuple):
 
         def variance(layer):
             every = [tf.reshape(style.seen[layer], (-1, style.seen[layer].shape[3])) for style in styles]
-            return tf.reduce_mean(tf.math.reduce_variance(tf.concat(every, 0), 0)) + 1e-6
+            a_S = tf.cast(tf.concat(every, 0), "float32")
+            return tf.reduce_mean(tf.math.reduce_variance(a_S, 0)) + 1e-6
+
+        def target(layer):
+            a_N = neighbours.as_activation(neighbours.target_of(matches, layer), layer, size)
+            return tf.cast(a_N, styles[0].seen[layer].dtype)
 
         covered = np.broadcast_to(np.minimum(sum(scene.content.regions.values()), 1), size)
         return cls(
             constant(factor),
             {layer: constant(1) for layer in layers},
-            {layer: neighbours.as_activation(neighbours.target_of(matches, layer), layer, size) for layer in layers},
+            {layer: target(layer) for layer in layers},
             {layer: variance(layer) for layer in layers},
             nst_utils.guide(covered, layers),
         )
@@ -231,7 +236,7 @@ class Neighbours(NamedTuple):
     def measure(self, seen, part):
         def cost(layer):
             a_N, T = part.crop(self.a_N[layer], layer), part.crop(self.guides[layer], layer)
-            return nst_utils.compute_neighbour_cost(a_N, seen[layer], self.variances[layer], T)
+            return nst_utils.compute_neighbour_cost(tf.cast(a_N, "float32"), seen[layer], self.variances[layer], T)
 
         return {layer: cost(layer) for layer in self.layers}
 
