@@ -79,7 +79,7 @@ class Graphs:
         return OPERATION_BYTES * self.operations + sum(4 * part.shape.num_elements() for part in tensors)
 
     def run(self, graph, *arguments):
-        """What a graph of these returns. Tracing it takes a second; graphs for any size are traced for any size."""
+        """What one of these graphs returns. Tracing takes a second, so a graph for all sizes is traced once for all."""
         if self.size is None:
             graph.get_concrete_function(*tf.nest.map_structure(of_any_size, arguments))
         return graph(*arguments)

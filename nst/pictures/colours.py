@@ -46,8 +46,8 @@ class Palette(NamedTuple):
     """The colours of a style in a region: their Moments, and at which luminance which chroma is."""
 
     moments: Moments
-    chroma: np.ndarray  # (256, 3): for each luminance the sum of the chroma, R - Y, G - Y and B - Y
-    count: np.ndarray  # (256, 1): the sum of the weights in it
+    chroma: np.ndarray  # (256, 3): for each luminance the weighted sum of R - Y, G - Y and B - Y
+    count: np.ndarray  # (256, 1): the sum of those weights
 
 
 def palette(image, share=1):
@@ -59,7 +59,8 @@ def palette(image, share=1):
         return None
     Y = luminance(image)
     chroma = (np.asarray(image, float) - Y).reshape(-1, 3)
-    weight = (1 + np.linalg.norm(chroma, axis=1)) * np.ravel(np.broadcast_to(share, Y.shape[:2])) / Y.size
+    share = np.ravel(np.broadcast_to(share, Y.shape[:2]))
+    weight = (1 + np.linalg.norm(chroma, axis=1)) * share / share.sum()
     level = Y.ravel().round().clip(0, 255).astype(int)
     sums = np.stack([np.bincount(level, column, 256) for column in (*(weight * chroma.T), weight)], 1)
     levels = np.arange(256)
