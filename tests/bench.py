@@ -6,7 +6,8 @@
 
 quality paints with the presets. What a picture is worth is for another program to say: it is called with
 the content, the style and the pictures made of them, and prints a line for each. And for the eye: --keep.
-relative is artificial-artwork, the nearest one that pip installs, by the path of its command: --artwork venv/bin/nst.
+relative is artificial-artwork, the nearest one that pip installs, by the path of its command: --artwork venv/bin/nst;
+and what neural-style does, by this program.
 
 The peer is measured where torch is installed. Nothing else should run on the machine. Each measurement is
 a process of its own, on weights and pictures that are made for it; peak memory is the whole process'.
