@@ -9,6 +9,7 @@ import nst_utils
 import recipe
 from nst.descent import neighbours
 from nst.descent.terms import layers_needed
+from nst.network import convolution
 from nst.settings import Settings
 
 HEIGHT, WIDTH = 44, 61
@@ -102,6 +103,17 @@ def test_activations_are_found_again_after_the_grid(model, size):
 def test_a_picture_that_is_its_own_style_costs_nothing(model, size):
     image = S[:, : size[0], : size[1]]
     assert costs_of(recipe.cost(model, image, [image], **ALONE), image)["neighbours"] == pytest.approx(0, abs=1e-6)
+
+
+def test_in_bfloat16_the_cost_is_nearly_the_same(model):
+    """The activations stay in bfloat16; what is computed from them does not."""
+    cost = recipe.cost(convolution.narrow(model), C, [S], neighbour_share=(0.3,))
+    ((_, terms),) = cost.octaves
+    assert {a_N.dtype for a_N in terms[-1].a_N.values()} == {tf.bfloat16}
+    exact = costs_of(recipe.cost(model, C, [S], neighbour_share=(0.3,)), G)
+    assert costs_of(cost, G)["neighbours"] == pytest.approx(exact["neighbours"], rel=0.02)
+    _, gradient = cost(tf.constant(G))
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
 def test_a_style_smaller_than_the_content_will_do(model):
