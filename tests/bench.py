@@ -131,7 +131,7 @@ def our_iterations(C, S, way):
     nst.descent.sight.COMPILED_PIXELS = 0 if way == "winograd" else float("inf")
     C, S = nst_utils.reshape_and_normalize_image(C), nst_utils.reshape_and_normalize_image(S)
     model = nst_utils.build_model(recipe.kernels(), ("conv4_2", *dict(nst_utils.STYLE_LAYERS)))
-    scale = optimizers.Scale(10**6, lambda _: C, lambda: recipe.cost(model, C, [S], evaluations=10**6))
+    scale = optimizers.Scale(10**6, lambda _: C, lambda _: recipe.cost(model, C, [S], evaluations=10**6))
     return optimizers.descend([scale], optimizers.adam(2.0))
 
 

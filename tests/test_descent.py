@@ -19,7 +19,7 @@ def picture_and_cost(thin_model):
 
 def run(picture_and_cost, optimizer, epochs, state=None):
     start, cost = picture_and_cost
-    return list(optimizers.descend([optimizers.Scale(epochs, lambda _: start, lambda: cost)], optimizer, state))
+    return list(optimizers.descend([optimizers.Scale(epochs, lambda _: start, lambda _: cost)], optimizer, state))
 
 
 def bounded():
@@ -156,7 +156,7 @@ def test_a_descent_stopped_in_any_scale_goes_on_to_the_same_pictures(thin_model,
         C, S = (nst_utils.reshape_and_normalize_image(recipe.picture(seed, 12 * 2**k, 16 * 2**k)) for seed in (1, 2))
         start = lambda coarser: C if coarser is None else nst_utils.generate_finer_image(coarser, C)  # noqa: E731
         cost = recipe.cost(thin_model, C, [S], evaluations=epochs)
-        return optimizers.Scale(epochs, start, lambda: cost)
+        return optimizers.Scale(epochs, start, lambda _: cost)
 
     scales = [scale(0, 8), scale(1, 4), scale(2, 2)]
     whole = [(i.iteration, i.costs["total"]) for i in optimizers.descend(scales, optimizers.adam(2.0))]

@@ -59,7 +59,7 @@ def found(content, styles, weights=(1,)):
 
 def test_each_position_gets_its_nearest_neighbour_by_cosine():
     style = positions([[9, 0, 0], [0, 1, 0], [0, 0, 4]])
-    content = positions([[1, 0, 0], [0, 5, 1], [0, 0, 2], [3, 0, 1]])
+    content = positions([[8, 1, 0], [0, 5, 1], [0, 0, 6], [9, 0, 1]])
     np.testing.assert_array_equal(found(content, [style]), [[9, 0, 0], [0, 1, 0], [0, 0, 4], [9, 0, 0]])
 
 
@@ -85,6 +85,57 @@ def test_several_styles_get_parts_of_the_content_by_their_weights():
     for weights, part in ((1, 1), 0.5), ((3, 1), 0.25), ((1, 0), 0):
         of_two = (found(content, [one, two], weights)[:, 0] > 50).mean()
         assert of_two == pytest.approx(part, abs=0.05)
+
+
+def test_a_spot_that_is_like_everything_is_not_taken_everywhere():
+    """Each position of the content has a spot of its own that is nearly as like as the plain spot."""
+    own = np.eye(400)[:200] + np.eye(400)[200:] / 4
+    content = positions(own + 0.15)
+    style = positions(np.concatenate([own + 0.02, np.full((1, 400), 0.5)]))
+    F, F_S = (
+        neighbours.unit(tf.constant(rows, "float32")) for rows in (own + 0.15, [*(own + 0.02), np.full(400, 0.5)])
+    )
+    assert (tf.argmax(tf.matmul(F, F_S, transpose_b=True), 1).numpy() == 200).all()
+    (match,) = neighbours.find_matches(content, [style], (1,))
+    np.testing.assert_array_equal(match.index, np.arange(200))
+
+
+def test_popularity_is_half_the_mean_cosine_of_the_hundredth_that_is_most_like():
+    F, F_S = (np.random.default_rng(seed).normal(size=(n, 8)).astype("float32") for seed, n in ((1, 300), (2, 700)))
+    expected = np.sort(F_S @ F.T, 1)[:, -3:].mean(1) / 2
+    np.testing.assert_allclose(neighbours.popularity(tf.constant(F), tf.constant(F_S))[:, 0], expected, rtol=1e-4)
+
+
+def test_the_picture_so_far_is_searched_where_the_content_is_calm():
+    content, so_far = np.full((2, 1, 60, 80, 3), 40, "float32")
+    content[:, :, 40:], so_far[:] = recipe.picture(1, 60, 40), 100
+    found = neighbours.searched(content, so_far)
+    share = (found - content) / (so_far - content + 1e-9)
+    assert share[0, :, :20] == pytest.approx(neighbours.SO_FAR, abs=1e-3)
+    assert np.median(share[0, :, 50:]) < 0.1
+    assert neighbours.searched(content, None) is content
+
+
+def test_positions_side_by_side_take_positions_side_by_side():
+    """Every position has a perfect twin somewhere, and a nearly perfect one in a piece that hangs together."""
+    rng = np.random.default_rng(2)
+    F = neighbours.unit(tf.constant(rng.normal(size=(64, 32)), "float32")).numpy()
+    twins = rng.permutation(64)
+    piece = neighbours.unit(tf.constant(F + rng.normal(0, 0.05, F.shape), "float32")).numpy()
+    F_S = np.concatenate([F[twins], piece])
+    nearest = np.argsort(twins)
+    nearest[20] = 64 + 20  # here the piece is found first, and from here it grows
+    similarity, chosen = neighbours.coherent(F, F_S, np.arange(128), nearest, (1, 64), (1, 128))
+    np.testing.assert_array_equal(chosen, 64 + np.arange(64))
+    np.testing.assert_allclose(similarity, (F * piece).sum(1), rtol=1e-5)
+    assert 0.94 < similarity.mean() < 0.98
+    # On a small grid as much likeness is not given up; and what is not in the region cannot be taken.
+    _, chosen = neighbours.coherent(F[:8], F_S, np.arange(128), nearest[:8], (1, 8), (1, 128))
+    np.testing.assert_array_equal(chosen, nearest[:8])
+    rows = np.flatnonzero(np.arange(128) != 64 + 30)
+    _, chosen = neighbours.coherent(F, F_S[rows], rows, np.where(nearest > 94, nearest - 1, nearest), (1, 64), (1, 128))
+    np.testing.assert_array_equal(chosen[:30], 64 + np.arange(30))
+    assert chosen[30] == nearest[30]
 
 
 @pytest.mark.parametrize("size", [(16, 24), (13, 22), (1, 1), (9, 40)])
@@ -199,11 +250,13 @@ def test_a_run_paints_with_neighbours_scale_by_scale(paint_here, tmp_path, optim
     assert again.read_bytes() == result.read_bytes()
 
 
-def test_a_run_with_neighbours_that_is_resumed_ends_in_the_same_bytes(paint_here, tmp_path):
-    flags = ("--neighbour_share", 0.3, "--print_every", 1)
-    assert paint_here(*flags, "--epochs", 5, "--output_dir", "whole")[0] == 0
-    assert paint_here(*flags, "--epochs", 3)[0] == 0
-    assert paint_here(*flags, "--epochs", 5, "--resume")[0] == 0
+@pytest.mark.parametrize("scales", [1, 2])
+def test_a_run_with_neighbours_that_is_resumed_ends_in_the_same_bytes(paint_here, tmp_path, scales):
+    """At the second scale the search looks at the picture that this scale started with."""
+    flags, coarse = ("--neighbour_share", 0.3, "--scales", scales, "--print_every", 1), [2] * (scales - 1)
+    assert paint_here(*flags, "--epochs", *coarse, 5, "--output_dir", "whole")[0] == 0
+    assert paint_here(*flags, "--epochs", *coarse, 3)[0] == 0
+    assert paint_here(*flags, "--epochs", *coarse, 5, "--resume")[0] == 0
     whole, resumed = (tmp_path / folder / "generated_image.jpg" for folder in ("whole", "output"))
     assert whole.read_bytes() == resumed.read_bytes()
 

@@ -20,7 +20,7 @@ def descent(model, size=(300, 400), epochs=20):
     S = nst_utils.reshape_and_normalize_image(recipe.style(height=height, width=width))
     cost = recipe.cost(model, C, [S], evaluations=epochs, alpha=ORIGINAL["alpha"], beta=ORIGINAL["beta"])
     start = nst_utils.generate_noise_image(C, ORIGINAL["noise_ratio"])
-    scale = optimizers.Scale(epochs, lambda _: start, lambda: cost)
+    scale = optimizers.Scale(epochs, lambda _: start, lambda _: cost)
     for iterate in optimizers.descend([scale], optimizers.adam(ORIGINAL["learning_rate"])):
         yield iterate.iteration, *iterate.costs.values(), iterate.picture
 

@@ -165,7 +165,7 @@ def test_a_finer_scale_begins_with_a_smaller_step():
         return {"total": tf.reduce_sum(picture * slope)}, tf.constant(slope)
 
     start = np.zeros((1, 8, 8, 3), "float32")
-    scales = [optimizers.Scale(2, lambda _: start, lambda: far) for _ in range(2)]
+    scales = [optimizers.Scale(2, lambda _: start, lambda _: far) for _ in range(2)]
     low, high = np.float32([-100] * 3), np.float32([155] * 3)
     steps = [i.picture for i in optimizers.descend(scales, optimizers.lbfgs(low, high)) if i.epoch == 0]
     moved = [float(np.sqrt(np.mean(step**2))) for step in steps]

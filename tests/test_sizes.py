@@ -81,7 +81,7 @@ def test_all_ways_agree_over_ten_iterations(thin_model, see):
     costs = {}
     for way in WAYS:
         see(way)
-        scale = optimizers.Scale(10, lambda _: G, lambda: recipe.cost(thin_model, C, [S], evaluations=10))
+        scale = optimizers.Scale(10, lambda _: G, lambda _: recipe.cost(thin_model, C, [S], evaluations=10))
         costs[way] = [list(iterate.costs.values()) for iterate in optimizers.descend([scale], optimizers.adam(2.0))]
     assert costs["plain"][-1][0] < costs["plain"][0][0]
     for way in WAYS[1:]:

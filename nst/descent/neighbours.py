@@ -1,9 +1,13 @@
 """Neighbours: the search for the position of a style that is most like each position of the content.
 
-Positions are those of a grid, STRIDE pixels apart, and are compared by the activations of all LAYERS together.
+Positions are those of a grid, STRIDE pixels apart, and are compared by the activations of all LAYERS together. Two that
+are side by side get neighbours that are side by side, if that costs little likeness, so that whole strokes are found.
 
     [NNST]  Kolkin, Kucera, Paris, Sykora, Shechtman & Shakhnarovich 2022, Neural Neighbor Style Transfer,
             arXiv 2203.13215
+    [Ashikhmin] Ashikhmin 2001, Synthesizing Natural Textures, I3D
+    [Besag] Besag 1986, On the Statistical Analysis of Dirty Pictures, Journal of the Royal Statistical Society B 48
+    [Conneau] Conneau, Lample, Ranzato, Denoyer & Jegou 2018, Word Translation without Parallel Data, arXiv 1710.04087
     [Li]    Li & Wand 2016, Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis,
             arXiv 1601.04589
     [Halko] Halko, Martinsson & Tropp 2011, Finding Structure with Randomness, SIAM Review 53
@@ -12,10 +16,12 @@ Positions are those of a grid, STRIDE pixels apart, and are compared by the acti
 from typing import NamedTuple
 
 import numpy as np
+import scipy.ndimage
 import tensorflow as tf
 
 from nst.network.convolution import is_narrow
 from nst.network.windows import layer_size, stride
+from nst.pictures.colours import luminance
 
 LAYERS = (
     *("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"),
@@ -24,6 +30,13 @@ LAYERS = (
 STRIDE = 4  # pixels between two positions
 DIRECTIONS = 128  # of the hypercolumns, in which positions are compared
 BLOCK = 512  # positions of the content that are compared at a time, which bounds the memory
+SO_FAR = 0.6  # of what is searched where the content is calm is the picture so far
+CALM = 10  # levels: the standard deviation of luminance at which it is half as much
+POPULAR = 0.01  # of the content's positions: to how many a position of the style must be like to count as popular
+COHERENCE = 0.1  # of cosine: what each position around that agrees is worth; cosines have a deviation of about 0.1
+COHERENT = 64  # positions: where the long side has fewer, COHERENCE is less in proportion
+SWEEPS = 40  # at most, through all positions; 5 to 23 are needed
+AROUND = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across]
 ROUNDS = 200  # of giving each of several styles its part of the content
 
 
@@ -104,6 +117,21 @@ def positions_of(picture, sight):
     return Positions(shares, seen, grid)
 
 
+def searched(content, so_far):
+    """The image whose neighbours are searched: the content, and where it is calm mostly the picture so far.
+
+    So the strokes of the picture so far go on in a sky, and a face keeps its features. Both are mean-subtracted
+    (1, n_H, n_W, 3), and so is the result; so_far can be None. [NNST] mixes both equally everywhere.
+    """
+    if so_far is None:
+        return content
+    Y = luminance(content)[0, ..., 0]
+    mean, mean_square = (scipy.ndimage.gaussian_filter(values, STRIDE, mode="nearest") for values in (Y, Y * Y))
+    variance = np.maximum(mean_square - mean**2, 0)
+    share = np.float32(SO_FAR / (1 + variance / CALM**2))[np.newaxis, ..., np.newaxis]
+    return (1 - share) * content + share * so_far
+
+
 class Match(NamedTuple):
     """The nearest neighbours that one region of the content has in one style."""
 
@@ -146,7 +174,7 @@ def target_of(matches, layer):
 def neighbours(content, style, region):
     """(similarity (n,), index (n,)) of the style's nearest position in a region, for each position of the content.
 
-    The similarity is the cosine in the main directions of the style.
+    The similarity is the cosine in the main directions of the style, minus the popularity.
     """
     there = style.shares[region]
     index = np.flatnonzero(there >= min(0.5, there.max()))
@@ -154,12 +182,75 @@ def neighbours(content, style, region):
     Q = main_directions(parts)
     F, F_S = unit(product(content.hypercolumns(), Q)), unit(product(parts, Q))
     del parts
-    similarity, nearest = [], []
+    inside = np.flatnonzero(content.shares[region] > 0)
+    popular = popularity(tf.gather(F, inside) if len(inside) else F, F_S)
+    # One more direction, so that the product is the similarity.
+    F, F_S = tf.concat([F, tf.ones_like(F[:, :1])], 1), tf.concat([F_S, -popular], 1)
+    nearest = [tf.argmax(block, 1).numpy() for block in products(F, F_S)]
+    return coherent(F.numpy(), F_S.numpy(), index, np.concatenate(nearest), content.grid, style.grid)
+
+
+def products(F, other):
+    """F other^T (n, n_other), in blocks of rows."""
     for start in range(0, F.shape[0], BLOCK):
-        cosines = tf.matmul(F[start : start + BLOCK], F_S, transpose_b=True)
-        similarity.append(tf.reduce_max(cosines, 1).numpy())
-        nearest.append(index[tf.argmax(cosines, 1).numpy()])
-    return np.concatenate(similarity), np.concatenate(nearest)
+        yield tf.matmul(F[start : start + BLOCK], other, transpose_b=True)
+
+
+def popularity(F, F_S):
+    """(n_S, 1): half the mean cosine of each position of the style to those of the content that are most like it.
+
+    Without it a few plain spots of the style would be the nearest of nearly everything [Conneau].
+    """
+    k = max(1, round(POPULAR * F.shape[0]))
+    means = [tf.reduce_mean(tf.math.top_k(block, k).values, 1, keepdims=True) for block in products(F_S, F)]
+    return tf.concat(means, 0) / 2
+
+
+def coherent(F, F_S, index, nearest, grid, grid_S):
+    """(similarity (n,), index (n,)): nearly the nearest positions, in pieces that hang together.
+
+    The similarity is F (n, m) times F_S (n_S, m); nearest (n,) is the row of F_S that is nearest to each row of F, and
+    index (n_S,) is the number of each row in the style's grid. Each position maximises its similarity, plus COHERENCE
+    for each of the eight around that would continue with the same position of the style. It chooses between the nearest
+    one and what those around continue with [Ashikhmin]; a quarter of the positions at a time, so that no two side by
+    side choose together, until none changes its mind [Besag].
+    """
+    coherence = COHERENCE * min(1, max(grid) / COHERENT)
+    row = np.full(grid_S[0] * grid_S[1] + 1, -1)  # the last is for the position -1, which is none
+    row[index] = np.arange(len(index))
+    y, x = np.divmod(np.arange(len(F)), grid[1])
+    similarity, nearest = np.einsum("nm,nm->n", F, F_S[nearest]), index[nearest]
+    chosen = nearest.copy()
+    for _ in range(SWEEPS):
+        before = chosen.copy()
+        for quarter in range(4):
+            here = np.flatnonzero(y % 2 * 2 + x % 2 == quarter)
+            around = np.array([continued(chosen, grid, grid_S, away)[here] for away in AROUND])
+            candidates = np.concatenate([[chosen[here], nearest[here]], around])
+            rows = row[candidates]
+            similarities = np.einsum("knm,nm->kn", F_S[rows], F[here])
+            agreeing = (candidates[:, np.newaxis] == around).sum(1)
+            best = np.where(rows < 0, -np.inf, similarities + coherence * agreeing).argmax(0)[np.newaxis]
+            chosen[here] = np.take_along_axis(candidates, best, 0)[0]
+            similarity[here] = np.take_along_axis(similarities, best, 0)[0]
+        if (chosen == before).all():
+            break
+    return similarity, chosen
+
+
+def continued(index, grid, grid_S, away):
+    """(n,): where the position that is away (down, across) from each one would continue in the style; -1 for nowhere.
+
+    index (n,) are the positions of the style, whose grid is grid_S, that the positions of the grid have.
+    """
+    down, across = away
+    y, x = np.divmod(np.arange(len(index)), grid[1])
+    y, x = y + down, x + across
+    there = (y >= 0) & (y < grid[0]) & (x >= 0) & (x < grid[1])
+    y, x = np.divmod(index[np.where(there, y * grid[1] + x, 0)], grid_S[1])
+    y, x = y - down, x - across
+    there &= (y >= 0) & (y < grid_S[0]) & (x >= 0) & (x < grid_S[1])
+    return np.where(there, y * grid_S[1] + x, -1)
 
 
 def product(parts, Q):

@@ -32,14 +32,17 @@ class Scale(NamedTuple):
     """One picture size on the way from coarse to fine.
 
     start(G) returns the first picture (1, n_H, n_W, 3). G is the last picture of the scale before, or None.
-    cost() returns the cost function, (G, gradient=True) -> ({"total": J, and its parts by name}, gradient of J).
+    cost(G) returns the cost function, (G, gradient=True) -> ({"total": J, and its parts by name}, gradient of J). Its
+    own G is the first picture of this scale, or None at the coarsest one.
     changes() returns 1, or (1, n_H, n_W, 1): 1 for the pixels that the descent changes, and 0 for the others.
+    needs_start says whether cost() looks at G. It is then kept in the state.
     """
 
     epochs: int
     start: Callable
     cost: Callable
     changes: Callable = lambda: 1
+    needs_start: bool = False
 
 
 class Iterate(NamedTuple):
@@ -80,9 +83,13 @@ def descend(scales, optimizer, state=None):
         resumed = state if state and k == first else None
         painted = picture is not None
         start = picture if resumed else scale.start(picture)
+        kept = {}
+        if scale.needs_start and k:
+            kept = {"start": resumed["start"] if resumed else start}
+        scale = scale._replace(cost=functools.partial(scale.cost, kept.get("start")))
         try:
             for epoch, picture, costs, arrays in optimizer(scale, start, resumed, painted):
-                progress = {"scale": k, "epoch": epoch + 1, "iteration": iteration}
+                progress = {**kept, "scale": k, "epoch": epoch + 1, "iteration": iteration}
                 yield Iterate(iteration, k, epoch, picture, costs, functools.partial(collect, arrays, progress))
                 iteration += 1
         except Diverged as error:

@@ -1,5 +1,7 @@
 """The scales of a scene: where the descent starts at each size, and the cost that it lowers there."""
 
+import dataclasses
+
 import numpy as np
 
 import nst_utils
@@ -16,15 +18,15 @@ def make_scale(scene, shrink, epochs, settings, model, pause, evaluations=None):
     def start(coarser):
         return first_picture(here(), coarser, settings)
 
-    def cost():
-        return Cost(model, here(), settings, evaluations or epochs, pause)
+    def cost(so_far):
+        return Cost(model, dataclasses.replace(here(), so_far=so_far), settings, evaluations or epochs, pause)
 
     def changes():
         # At a coarse scale, a thin area that is not painted can vanish.
         painted = None if scene.painted is None else here().painted
         return 1 if painted is None else painted.astype("float32")[np.newaxis, ..., np.newaxis]
 
-    return optimizers.Scale(epochs, start, cost, changes)
+    return optimizers.Scale(epochs, start, cost, changes, bool(settings.neighbour_share_here))
 
 
 def at(scene, shrink):

@@ -210,7 +210,8 @@ class Neighbours(NamedTuple):
         styles = [
             neighbours.positions_of(style, sight.of_size(tuple(style.image.shape[1:3]))) for style in scene.styles
         ]
-        content = neighbours.positions_of(scene.content, sight)
+        image = neighbours.searched(scene.content.image, scene.so_far)
+        content = neighbours.positions_of(scene.content._replace(image=image), sight)
         size, layers = tuple(scene.content.image.shape[1:3]), neighbours.LAYERS
         matches = neighbours.find_matches(content, styles, settings.weight_of_styles)
         del content  # its activations take memory

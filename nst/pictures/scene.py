@@ -23,6 +23,7 @@ class Scene:
     start      (n_H, n_W, 3), of the content's size: where the descent starts, before noise is mixed in
     trust      None; for a film's frame (n_H, n_W), 0 to 1: how much each pixel should stay as it starts
     grey       True if all pictures are grey; the result is then grey too
+    so_far     None; at a scale that is not the coarsest, the picture that it starts with, (n_H, n_W, 3)
     """
 
     content: Picture
@@ -30,6 +31,7 @@ class Scene:
     start: np.ndarray
     trust: np.ndarray | None = None
     grey: bool = False
+    so_far: np.ndarray | None = None
 
     @property
     def painted(self):
@@ -69,6 +71,7 @@ class Scene:
             styles=tuple(map(changed, self.styles)),
             start=of_image(self.start),
             trust=None if self.trust is None else of_share(self.trust),
+            so_far=None if self.so_far is None else of_image(self.so_far),
         )
 
 
