@@ -3,14 +3,15 @@
 Positions are those of a grid, STRIDE pixels apart, and are compared by the activations of all LAYERS together. Two that
 are side by side get neighbours that are side by side, if that costs little likeness, so that whole strokes are found.
 
-    [NNST]  Kolkin, Kucera, Paris, Sykora, Shechtman & Shakhnarovich 2022, Neural Neighbor Style Transfer,
-            arXiv 2203.13215
+    [NNST]      Kolkin, Kucera, Paris, Sykora, Shechtman & Shakhnarovich 2022, Neural Neighbor Style Transfer,
+                arXiv 2203.13215
+    [Li]        Li & Wand 2016, Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis,
+                arXiv 1601.04589
     [Ashikhmin] Ashikhmin 2001, Synthesizing Natural Textures, I3D
-    [Besag] Besag 1986, On the Statistical Analysis of Dirty Pictures, Journal of the Royal Statistical Society B 48
-    [Conneau] Conneau, Lample, Ranzato, Denoyer & Jegou 2018, Word Translation without Parallel Data, arXiv 1710.04087
-    [Li]    Li & Wand 2016, Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis,
-            arXiv 1601.04589
-    [Halko] Halko, Martinsson & Tropp 2011, Finding Structure with Randomness, SIAM Review 53
+    [Besag]     Besag 1986, On the Statistical Analysis of Dirty Pictures, Journal of the Royal Statistical Society B 48
+    [Conneau]   Conneau, Lample, Ranzato, Denoyer & Jégou 2018, Word Translation without Parallel Data,
+                arXiv 1710.04087
+    [Halko]     Halko, Martinsson & Tropp 2011, Finding Structure with Randomness, SIAM Review 53
 """
 
 from typing import NamedTuple
@@ -121,7 +122,7 @@ def searched(content, so_far):
     """The image whose neighbours are searched: the content, and where it is calm mostly the picture so far.
 
     So the strokes of the picture so far go on in a sky, and a face keeps its features. Both are mean-subtracted
-    (1, n_H, n_W, 3), and so is the result; so_far can be None. [NNST] mixes both equally everywhere.
+    (1, n_H, n_W, 3), and so is the result; so_far can be None.
     """
     if so_far is None:
         return content
