@@ -10,7 +10,7 @@ COARSE_TO_FINE = (
 )
 PRESETS = {
     "original": "",
-    "quick": f"{COARSE_TO_FINE} --epochs 20 12 10 8 --neighbour_share 1 0.5 0.1 0 --alpha 60 --tv_weight 8",
+    "quick": f"{COARSE_TO_FINE} --epochs 20 12 10 8 --neighbour_share 1 0.8 0.5 0 --alpha 60 --tv_weight 20",
     "fine": f"{COARSE_TO_FINE} --epochs 30 20 24 30 --neighbour_share 1 0.8 0.5 0.5 --alpha 60 --tv_weight 20",
 }
 PRESET_FLAGS = {word for flags in PRESETS.values() for word in flags.split() if word.startswith("--")}
