@@ -169,6 +169,25 @@ def test_a_descent_stopped_in_any_scale_goes_on_to_the_same_pictures(thin_model,
     assert rest == whole[stop_after + 1 :]
 
 
+def test_a_finer_scale_keeps_what_it_started_with(picture_and_cost):
+    C, cost = picture_and_cost
+    given = []
+
+    def cost_with(start):
+        given.append(start)
+        return cost
+
+    scale = optimizers.Scale(3, lambda coarser: C if coarser is None else coarser + 1, cost_with, needs_start=True)
+    iterates = optimizers.descend([scale, scale], optimizers.adam(2.0))
+    states, pictures = zip(*((iterate.state(), iterate.picture) for iterate in iterates), strict=True)
+    assert given.pop(0) is None and "start" not in states[2]
+    np.testing.assert_array_equal(given.pop(), pictures[2] + 1)
+    without = {name: value for name, value in states[4].items() if name != "start"}  # as before there was one
+    for state, expected in (states[4], pictures[2] + 1), (without, pictures[4]):
+        list(optimizers.descend([scale, scale], optimizers.adam(2.0), state))
+        np.testing.assert_array_equal(given.pop(), expected)
+
+
 def test_an_lbfgs_run_is_resumed_to_its_end(paint_here, tmp_path):
     paint_here("--optimizer", "lbfgs", "--epochs", 4)
     assert paint_here("--optimizer", "lbfgs", "--epochs", 9, "--resume")[0] == 0

@@ -32,10 +32,10 @@ class Scale(NamedTuple):
     """One picture size on the way from coarse to fine.
 
     start(G) returns the first picture (1, n_H, n_W, 3). G is the last picture of the scale before, or None.
-    cost(G) returns the cost function, (G, gradient=True) -> ({"total": J, and its parts by name}, gradient of J). Its
-    own G is the first picture of this scale, or None at the coarsest one.
+    cost(start) returns the cost function, (G, gradient=True) -> ({"total": J, and its parts by name}, gradient of J).
     changes() returns 1, or (1, n_H, n_W, 1): 1 for the pixels that the descent changes, and 0 for the others.
-    needs_start says whether cost() looks at G. It is then kept in the state.
+    needs_start says whether the cost depends on the first picture of a finer scale. cost() then gets it, and the state
+    keeps it; otherwise cost() gets None.
     """
 
     epochs: int
@@ -84,8 +84,8 @@ def descend(scales, optimizer, state=None):
         painted = picture is not None
         start = picture if resumed else scale.start(picture)
         kept = {}
-        if scale.needs_start and k:
-            kept = {"start": resumed["start"] if resumed else start}
+        if scale.needs_start and k:  # an old checkpoint has no start
+            kept = {"start": resumed.get("start", picture) if resumed else start}
         scale = scale._replace(cost=functools.partial(scale.cost, kept.get("start")))
         try:
             for epoch, picture, costs, arrays in optimizer(scale, start, resumed, painted):
