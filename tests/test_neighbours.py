@@ -57,7 +57,7 @@ def found(content, styles, weights=(1,)):
     return neighbours.target_of(neighbours.find_matches(content, styles, weights), "conv1_1").numpy()[:, 0]
 
 
-def test_each_position_gets_its_nearest_neighbour_by_cosine():
+def test_each_position_gets_a_neighbour_by_cosine():
     style = positions([[9, 0, 0], [0, 1, 0], [0, 0, 4]])
     content = positions([[8, 1, 0], [0, 5, 1], [0, 0, 6], [9, 0, 1]])
     np.testing.assert_array_equal(found(content, [style]), [[9, 0, 0], [0, 1, 0], [0, 0, 4], [9, 0, 0]])
@@ -125,17 +125,38 @@ def test_positions_side_by_side_take_positions_side_by_side():
     F_S = np.concatenate([F[twins], piece])
     nearest = np.argsort(twins)
     nearest[20] = 64 + 20  # here the piece is found first, and from here it grows
-    similarity, chosen = neighbours.coherent(F, F_S, np.arange(128), nearest, (1, 64), (1, 128))
+    everywhere = np.full(64, True)
+    similarity, chosen = neighbours.coherent(F, F_S, np.arange(128), nearest, (1, 64), (1, 128), everywhere)
     np.testing.assert_array_equal(chosen, 64 + np.arange(64))
     np.testing.assert_allclose(similarity, (F * piece).sum(1), rtol=1e-5)
     assert 0.94 < similarity.mean() < 0.98
-    # On a small grid as much likeness is not given up; and what is not in the region cannot be taken.
-    _, chosen = neighbours.coherent(F[:8], F_S, np.arange(128), nearest[:8], (1, 8), (1, 128))
+    # On a small grid coherence counts less.
+    _, chosen = neighbours.coherent(F[:8], F_S, np.arange(128), nearest[:8], (1, 8), (1, 128), everywhere[:8])
     np.testing.assert_array_equal(chosen, nearest[:8])
+    # A position of the style outside the region is never chosen.
     rows = np.flatnonzero(np.arange(128) != 64 + 30)
-    _, chosen = neighbours.coherent(F, F_S[rows], rows, np.where(nearest > 94, nearest - 1, nearest), (1, 64), (1, 128))
+    fewer = np.where(nearest > 94, nearest - 1, nearest)
+    _, chosen = neighbours.coherent(F, F_S[rows], rows, fewer, (1, 64), (1, 128), everywhere)
     np.testing.assert_array_equal(chosen[:30], 64 + np.arange(30))
     assert chosen[30] == nearest[30]
+    # Positions of the content outside the region have no say.
+    _, chosen = neighbours.coherent(F, F_S, np.arange(128), nearest, (1, 64), (1, 128), np.arange(64) > 20)
+    np.testing.assert_array_equal(chosen, nearest)
+
+
+def test_a_piece_of_the_style_is_found_whole_in_both_directions():
+    """The content is a cut of the style, with noise. Half of its positions have a perfect twin somewhere else."""
+    rng = np.random.default_rng(3)
+    F_S = rng.normal(size=(70, 80, 16))
+    F = F_S[2:22, 5:69] + rng.normal(0, 0.15, (20, 64, 16))
+    F_S[50:60, :64] = rng.permutation(F.reshape(-1, 16))[:640].reshape(10, 64, 16)
+    F, F_S = (neighbours.unit(tf.constant(rows.reshape(-1, 16), "float32")).numpy() for rows in (F, F_S))
+    nearest = (F @ F_S.T).argmax(1)
+    there = np.arange(70 * 80).reshape(70, 80)[2:22, 5:69].ravel()
+    assert (nearest == there).mean() == pytest.approx(0.5, abs=0.01)
+    everywhere = np.full(len(F), True)
+    _, chosen = neighbours.coherent(F, F_S, np.arange(len(F_S)), nearest, (20, 64), (70, 80), everywhere)
+    assert (chosen == there).mean() > 0.99
 
 
 @pytest.mark.parametrize("size", [(16, 24), (13, 22), (1, 1), (9, 40)])
@@ -221,9 +242,9 @@ def test_large_pictures_are_held_at_an_octave(model):
         style_octaves, neighbour_share_here = 3, 0.1
 
     octaves = {
-        side: list(neighbours_octaves(Sized, (side, side // 2))) for side in (64, 256, 257, 512, 513, 1024, 4000)
+        side: list(neighbours_octaves(Sized, (side, side // 2))) for side in (64, 512, 640, 724, 725, 1024, 4000)
     }
-    assert octaves == {64: [0], 256: [0], 257: [0], 512: [0], 513: [1], 1024: [1], 4000: [3]}
+    assert octaves == {64: [0], 512: [0], 640: [0], 724: [0], 725: [1], 1024: [1], 4000: [3]}
 
 
 def neighbours_octaves(settings, size):

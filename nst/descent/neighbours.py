@@ -1,7 +1,8 @@
 """Neighbours: the search for the position of a style that is most like each position of the content.
 
-Positions are those of a grid, STRIDE pixels apart, and are compared by the activations of all LAYERS together. Two that
-are side by side get neighbours that are side by side, if that costs little likeness, so that whole strokes are found.
+Positions are those of a grid, STRIDE pixels apart, and are compared by the activations of all LAYERS together. Adjacent
+positions get adjacent neighbours if these are nearly as similar, so that whole strokes are found. Popular positions of
+the style count as less similar. Where the content is calm, the search continues the picture so far.
 
     [NNST]      Kolkin, Kucera, Paris, Sykora, Shechtman & Shakhnarovich 2022, Neural Neighbor Style Transfer,
                 arXiv 2203.13215
@@ -30,12 +31,13 @@ LAYERS = (
 )
 STRIDE = 4  # pixels between two positions
 DIRECTIONS = 128  # of the hypercolumns, in which positions are compared
-BLOCK = 512  # positions of the content that are compared at a time, which bounds the memory
-SO_FAR = 0.6  # of what is searched where the content is calm is the picture so far
-CALM = 10  # levels: the standard deviation of luminance at which it is half as much
-POPULAR = 0.01  # of the content's positions: to how many a position of the style must be like to count as popular
-COHERENCE = 0.1  # of cosine: what each position around that agrees is worth; cosines have a deviation of about 0.1
-COHERENT = 64  # positions: where the long side has fewer, COHERENCE is less in proportion
+BLOCK = 512  # positions that are compared at a time, which bounds the memory
+SO_FAR = 0.6  # the fraction of the picture so far in what is searched, where the content is calm
+CALM = 10  # levels: the standard deviation of luminance at which this fraction is halved
+POPULAR = 0.01  # the fraction of the content's positions, those most similar, over which popularity is averaged
+COHERENCE = 0.1  # similarity that an adjacent neighbour is worth
+LOSS = 0.1  # similarity that is given up for adjacent neighbours at most; cosines have a deviation of about 0.1
+FULL_SIDE = 64  # positions: on a grid with a shorter long side, COHERENCE is less in proportion
 SWEEPS = 40  # at most, through all positions; 5 to 23 are needed
 AROUND = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across]
 ROUNDS = 200  # of giving each of several styles its part of the content
@@ -173,7 +175,7 @@ def target_of(matches, layer):
 
 
 def neighbours(content, style, region):
-    """(similarity (n,), index (n,)) of the style's nearest position in a region, for each position of the content.
+    """(similarity (n,), index (n,)) of a near position of the style in a region, for each position of the content.
 
     The similarity is the cosine in the main directions of the style, minus the popularity.
     """
@@ -183,12 +185,14 @@ def neighbours(content, style, region):
     Q = main_directions(parts)
     F, F_S = unit(product(content.hypercolumns(), Q)), unit(product(parts, Q))
     del parts
-    inside = np.flatnonzero(content.shares[region] > 0)
-    popular = popularity(tf.gather(F, inside) if len(inside) else F, F_S)
+    inside = content.shares[region] > 0
+    if not inside.any():  # a thin region can vanish at a coarse octave
+        return np.zeros(len(inside)), np.full(len(inside), index[0])
+    popular = popularity(tf.boolean_mask(F, inside), F_S)
     # One more direction, so that the product is the similarity.
     F, F_S = tf.concat([F, tf.ones_like(F[:, :1])], 1), tf.concat([F_S, -popular], 1)
     nearest = [tf.argmax(block, 1).numpy() for block in products(F, F_S)]
-    return coherent(F.numpy(), F_S.numpy(), index, np.concatenate(nearest), content.grid, style.grid)
+    return coherent(F.numpy(), F_S.numpy(), index, np.concatenate(nearest), content.grid, style.grid, inside)
 
 
 def products(F, other):
@@ -198,7 +202,7 @@ def products(F, other):
 
 
 def popularity(F, F_S):
-    """(n_S, 1): half the mean cosine of each position of the style to those of the content that are most like it.
+    """(n_S, 1): half the mean cosine of each position of the style to the content's positions most similar to it.
 
     Without it a few plain spots of the style would be the nearest of nearly everything [Conneau].
     """
@@ -207,48 +211,55 @@ def popularity(F, F_S):
     return tf.concat(means, 0) / 2
 
 
-def coherent(F, F_S, index, nearest, grid, grid_S):
-    """(similarity (n,), index (n,)): nearly the nearest positions, in pieces that hang together.
+def coherent(F, F_S, index, nearest, grid, grid_S, inside):
+    """(similarity (n,), index (n,)): positions of the style that are nearly the nearest, and adjacent if they can be.
 
-    The similarity is F (n, m) times F_S (n_S, m); nearest (n,) is the row of F_S that is nearest to each row of F, and
-    index (n_S,) is the number of each row in the style's grid. Each position maximises its similarity, plus COHERENCE
-    for each of the eight around that would continue with the same position of the style. It chooses between the nearest
-    one and what those around continue with [Ashikhmin]; a quarter of the positions at a time, so that no two side by
-    side choose together, until none changes its mind [Besag].
+    The similarity is F (n, m) times F_S (n_S, m). index (n_S,) is the number of each row of F_S in the style's grid;
+    nearest (n,) is the row of F_S that is nearest to each row of F; inside (n,) says which positions count.
+
+    It maximises, by iterated conditional modes [Besag], the sum of the similarities, plus COHERENCE for each pair of
+    adjacent positions whose neighbours are adjacent in the same way. The candidates of a position are its nearest
+    neighbour and those that continue the neighbours of the eight positions around it [Ashikhmin], unless more than LOSS
+    of similarity would be lost. A quarter of the positions is updated at a time, so that no two adjacent ones change
+    together.
     """
-    coherence = COHERENCE * min(1, max(grid) / COHERENT)
+    coherence = COHERENCE * min(1, max(grid) / FULL_SIDE)
     row = np.full(grid_S[0] * grid_S[1] + 1, -1)  # the last is for the position -1, which is none
     row[index] = np.arange(len(index))
+    least = np.einsum("nm,nm->n", F, F_S[nearest]) - LOSS
+    first, chosen = index[nearest], np.where(inside, index[nearest], -1)
     y, x = np.divmod(np.arange(len(F)), grid[1])
-    similarity, nearest = np.einsum("nm,nm->n", F, F_S[nearest]), index[nearest]
-    chosen = nearest.copy()
+    quarters = [np.flatnonzero(inside & (y % 2 * 2 + x % 2 == quarter)) for quarter in range(4)]
     for _ in range(SWEEPS):
         before = chosen.copy()
-        for quarter in range(4):
-            here = np.flatnonzero(y % 2 * 2 + x % 2 == quarter)
-            around = np.array([continued(chosen, grid, grid_S, away)[here] for away in AROUND])
-            candidates = np.concatenate([[chosen[here], nearest[here]], around])
+        for here in quarters:
+            around = np.array([continued(chosen, grid, grid_S, away, here) for away in AROUND])
+            candidates = np.concatenate([[chosen[here], first[here]], around])
             rows = row[candidates]
             similarities = np.einsum("knm,nm->kn", F_S[rows], F[here])
             agreeing = (candidates[:, np.newaxis] == around).sum(1)
-            best = np.where(rows < 0, -np.inf, similarities + coherence * agreeing).argmax(0)[np.newaxis]
+            possible = (rows >= 0) & (similarities >= least[here])
+            best = np.where(possible, similarities + coherence * agreeing, -np.inf).argmax(0)[np.newaxis]
             chosen[here] = np.take_along_axis(candidates, best, 0)[0]
-            similarity[here] = np.take_along_axis(similarities, best, 0)[0]
         if (chosen == before).all():
             break
-    return similarity, chosen
+    chosen = np.where(inside, chosen, first)
+    return np.einsum("nm,nm->n", F, F_S[row[chosen]]), chosen
 
 
-def continued(index, grid, grid_S, away):
-    """(n,): where the position that is away (down, across) from each one would continue in the style; -1 for nowhere.
+def continued(index, grid, grid_S, away, here):
+    """For each position p of here, the style's position that continues the neighbour of p + away; -1 if none does.
 
-    index (n,) are the positions of the style, whose grid is grid_S, that the positions of the grid have.
+    index (n,) is the number of each position's neighbour in the style's grid, or -1; the continuation is
+    index[p + away] - away.
     """
     down, across = away
-    y, x = np.divmod(np.arange(len(index)), grid[1])
+    y, x = np.divmod(here, grid[1])
     y, x = y + down, x + across
     there = (y >= 0) & (y < grid[0]) & (x >= 0) & (x < grid[1])
-    y, x = np.divmod(index[np.where(there, y * grid[1] + x, 0)], grid_S[1])
+    neighbour = index[np.where(there, y * grid[1] + x, 0)]
+    there &= neighbour >= 0
+    y, x = np.divmod(neighbour, grid_S[1])
     y, x = y - down, x - across
     there &= (y >= 0) & (y < grid_S[0]) & (x >= 0) & (x < grid_S[1])
     return np.where(there, y * grid_S[1] + x, -1)

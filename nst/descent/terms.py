@@ -182,7 +182,8 @@ def statistics_of(style, sight, term):
 class Neighbours(NamedTuple):
     """J_neighbours: low if each position looks like the position of the style that is most like the content there.
 
-    It counts at the first octave whose long side is at most LONG_SIDE: it holds the layout, not the finest strokes.
+    It counts at the octave whose long side is nearest to LONG_SIDE, or less: it holds the layout, not the finest
+    strokes.
     """
 
     weight: tf.Tensor
@@ -200,7 +201,7 @@ class Neighbours(NamedTuple):
 
     @classmethod
     def octaves(cls, settings, size):
-        first = max(0, math.ceil(math.log2(max(size) / cls.LONG_SIDE)))
+        first = max(0, round(math.log2(max(size) / cls.LONG_SIDE)))
         return range(first, first + 1) if settings.neighbour_share_here else range(0)
 
     @classmethod
