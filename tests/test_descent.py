@@ -182,8 +182,8 @@ def test_a_finer_scale_keeps_what_it_started_with(picture_and_cost):
     states, pictures = zip(*((iterate.state(), iterate.picture) for iterate in iterates), strict=True)
     assert given.pop(0) is None and "start" not in states[2]
     np.testing.assert_array_equal(given.pop(), pictures[2] + 1)
-    without = {name: value for name, value in states[4].items() if name != "start"}  # as before there was one
-    for state, expected in (states[4], pictures[2] + 1), (without, pictures[4]):
+    old = {name: value for name, value in states[4].items() if name != "start"}  # of an older version
+    for state, expected in (states[4], pictures[2] + 1), (old, pictures[4]):
         list(optimizers.descend([scale, scale], optimizers.adam(2.0), state))
         np.testing.assert_array_equal(given.pop(), expected)
 

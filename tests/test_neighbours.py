@@ -78,6 +78,21 @@ def test_a_region_without_a_style_stays_as_the_content():
     np.testing.assert_array_equal(found(content, styles[:1]), [[2, 0], [0, 2], [3, 0], [0, 3]])
 
 
+def test_a_region_without_a_style_stays_as_the_content_itself():
+    mixed, content = positions([[2, 0], [0, 2]]), positions([[1, 0], [0, 1]])
+    (match,) = neighbours.find_matches(mixed, [content], (0,), lambda: content)
+    assert match.style is content
+
+
+def test_several_styles_are_not_scattered():
+    rng = np.random.default_rng(4)
+    content = positions(rng.uniform(0, 1, (400, 6)))
+    styles = [positions(rng.uniform(0, 1, (50, 6))) for _ in range(2)]
+    one, two = neighbours.find_matches(content, styles, (1, 1))
+    assert one.share.sum() == pytest.approx(200, abs=20)
+    assert np.abs(np.diff(two.share)).mean() < 0.25  # 0.5 if each position chose by itself
+
+
 def test_several_styles_get_parts_of_the_content_by_their_weights():
     rng = np.random.default_rng(1)
     content = positions(rng.uniform(0, 1, (400, 6)))

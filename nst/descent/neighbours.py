@@ -40,6 +40,7 @@ LOSS = 0.1  # similarity that is given up for adjacent neighbours at most; cosin
 FULL_SIDE = 64  # positions: on a grid with a shorter long side, COHERENCE is less in proportion
 SWEEPS = 40  # at most, through all positions; 5 to 23 are needed
 AROUND = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across]
+EVEN = 2  # positions, the standard deviation over which similarities are smoothed before styles are compared
 ROUNDS = 200  # of giving each of several styles its part of the content
 
 
@@ -123,7 +124,7 @@ def positions_of(picture, sight):
 def searched(content, so_far):
     """The image whose neighbours are searched: the content, and where it is calm mostly the picture so far.
 
-    So the strokes of the picture so far go on in a sky, and a face keeps its features. Both are mean-subtracted
+    So the strokes of the picture so far continue in a sky, and a face keeps its features. Both are mean-subtracted
     (1, n_H, n_W, 3), and so is the result; so_far can be None.
     """
     if so_far is None:
@@ -143,8 +144,10 @@ class Match(NamedTuple):
     share: np.ndarray  # (n,), 0 to 1: how far it is the target; all matches together have 1 where regions are
 
 
-def find_matches(content, styles, weights):
+def find_matches(content, styles, weights, unmixed=None):
     """The Matches of a content with its styles, all Positions.
+
+    unmixed() returns the Positions of the content alone, if content is mixed with the picture so far.
 
     In each region only the styles that have it count, and several styles get parts of the content in proportion to
     their weights. A region without a style, or with styles of weight 0, stays as the content. Where regions overlap,
@@ -156,10 +159,14 @@ def find_matches(content, styles, weights):
         having = [(style, weight) for style, weight in zip(styles, weights, strict=True) if region in style.shares]
         having = [(style, weight) for style, weight in having if weight and style.shares[region].any()]
         if not having:
-            matches.append(Match(content, np.arange(len(share)), share / total))
+            matches.append(Match(unmixed() if unmixed else content, np.arange(len(share)), share / total))
             continue
         nearest = [neighbours(content, style, region) for style, _ in having]
-        chosen = divide([similarity for similarity, _ in nearest], [weight for _, weight in having], share)
+        # Smoothed, so that adjacent positions get the same style and its pieces stay whole.
+        similarities = [
+            scipy.ndimage.gaussian_filter(similarity.reshape(content.grid), EVEN).ravel() for similarity, _ in nearest
+        ]
+        chosen = divide(similarities, [weight for _, weight in having], share)
         for k, ((style, _), (_, index)) in enumerate(zip(having, nearest, strict=True)):
             matches.append(Match(style, index, share / total * (chosen == k)))
     return matches

@@ -33,9 +33,8 @@ class Scale(NamedTuple):
 
     start(G) returns the first picture (1, n_H, n_W, 3). G is the last picture of the scale before, or None.
     cost(start) returns the cost function, (G, gradient=True) -> ({"total": J, and its parts by name}, gradient of J).
+    Its start is None, or, if needs_start, the first picture of a finer scale. The state then keeps it.
     changes() returns 1, or (1, n_H, n_W, 1): 1 for the pixels that the descent changes, and 0 for the others.
-    needs_start says whether the cost depends on the first picture of a finer scale. cost() then gets it, and the state
-    keeps it; otherwise cost() gets None.
     """
 
     epochs: int

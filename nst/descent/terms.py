@@ -16,6 +16,7 @@ its name in OF_NETWORK or OF_PIXELS, and its flag in nst.settings. Terms of the 
 and terms of the pixels make(settings, scene), which can return None, and cost(picture).
 """
 
+import functools
 import hashlib
 import math
 from typing import NamedTuple
@@ -212,10 +213,11 @@ class Neighbours(NamedTuple):
             neighbours.positions_of(style, sight.of_size(tuple(style.image.shape[1:3]))) for style in scene.styles
         ]
         image = neighbours.searched(scene.content.image, scene.so_far)
-        content = neighbours.positions_of(scene.content._replace(image=image), sight)
+        searched = neighbours.positions_of(scene.content._replace(image=image), sight)
         size, layers = tuple(scene.content.image.shape[1:3]), neighbours.LAYERS
-        matches = neighbours.find_matches(content, styles, settings.weight_of_styles)
-        del content  # its activations take memory
+        unmixed = functools.partial(neighbours.positions_of, scene.content, sight)
+        matches = neighbours.find_matches(searched, styles, settings.weight_of_styles, unmixed)
+        del searched  # its activations take memory
 
         def variance(layer):
             every = [tf.reshape(style.seen[layer], (-1, style.seen[layer].shape[3])) for style in styles]

@@ -23,7 +23,7 @@ class Scene:
     start      (n_H, n_W, 3), of the content's size: where the descent starts, before noise is mixed in
     trust      None; for a film's frame (n_H, n_W), 0 to 1: how much each pixel should stay as it starts
     grey       True if all pictures are grey; the result is then grey too
-    so_far     None; at a scale that is not the coarsest, the picture that it starts with, (n_H, n_W, 3)
+    so_far     None, or, for the neighbour cost, the picture that a finer scale starts with: (1, n_H, n_W, 3)
     """
 
     content: Picture
