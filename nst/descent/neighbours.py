@@ -38,7 +38,7 @@ POPULAR = 0.01  # the fraction of the content's positions, those most similar, o
 COHERENCE = 0.1  # similarity that an adjacent neighbour is worth
 LOSS = 0.1  # similarity that is given up for adjacent neighbours at most; cosines have a deviation of about 0.1
 FULL_SIDE = 64  # positions: on a grid with a shorter long side, COHERENCE is less in proportion
-SWEEPS = 40  # at most, through all positions; 5 to 23 are needed
+SWEEPS = 40  # through all positions, at most
 AROUND = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across]
 EVEN = 2  # positions, the standard deviation over which similarities are smoothed before styles are compared
 ROUNDS = 200  # of giving each of several styles its part of the content
@@ -147,11 +147,10 @@ class Match(NamedTuple):
 def find_matches(content, styles, weights, unmixed=None):
     """The Matches of a content with its styles, all Positions.
 
-    unmixed() returns the Positions of the content alone, if content is mixed with the picture so far.
-
     In each region only the styles that have it count, and several styles get parts of the content in proportion to
     their weights. A region without a style, or with styles of weight 0, stays as the content. Where regions overlap,
-    their targets are mixed.
+    their targets are mixed. If content is mixed with the picture so far, unmixed() returns the Positions of the content
+    alone.
     """
     matches = []
     total = np.maximum(sum(content.shares.values()), 1e-6)
@@ -226,9 +225,9 @@ def coherent(F, F_S, index, nearest, grid, grid_S, inside):
 
     It maximises, by iterated conditional modes [Besag], the sum of the similarities, plus COHERENCE for each pair of
     adjacent positions whose neighbours are adjacent in the same way. The candidates of a position are its nearest
-    neighbour and those that continue the neighbours of the eight positions around it [Ashikhmin], unless more than LOSS
-    of similarity would be lost. A quarter of the positions is updated at a time, so that no two adjacent ones change
-    together.
+    neighbour, its present one, and those that continue the neighbours of the eight positions around it [Ashikhmin],
+    unless more than LOSS of similarity would be lost. A quarter of the positions is updated at a time, so that no two
+    adjacent ones change together.
     """
     coherence = COHERENCE * min(1, max(grid) / FULL_SIDE)
     row = np.full(grid_S[0] * grid_S[1] + 1, -1)  # the last is for the position -1, which is none

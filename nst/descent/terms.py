@@ -215,7 +215,8 @@ class Neighbours(NamedTuple):
         image = neighbours.searched(scene.content.image, scene.so_far)
         searched = neighbours.positions_of(scene.content._replace(image=image), sight)
         size, layers = tuple(scene.content.image.shape[1:3]), neighbours.LAYERS
-        unmixed = functools.partial(neighbours.positions_of, scene.content, sight)
+        mixed = scene.so_far is not None
+        unmixed = functools.partial(neighbours.positions_of, scene.content, sight) if mixed else None
         matches = neighbours.find_matches(searched, styles, settings.weight_of_styles, unmixed)
         del searched  # its activations take memory
 
