@@ -21,7 +21,6 @@ import numpy as np
 import scipy.ndimage
 import tensorflow as tf
 
-from nst.network.convolution import is_narrow
 from nst.network.windows import layer_size, stride
 from nst.pictures.colours import luminance
 
@@ -31,7 +30,7 @@ LAYERS = (
 )
 STRIDE = 4  # pixels between two positions
 DIRECTIONS = 128  # of the hypercolumns, in which positions are compared
-BLOCK = 512  # positions that are compared at a time, which bounds the memory
+PRODUCTS = 2**23  # similarities that are computed at a time, which bounds the memory
 SO_FAR = 0.6  # the fraction of the picture so far in what is searched, where the content is calm
 CALM = 10  # levels: the standard deviation of luminance at which this fraction is halved
 POPULAR = 0.01  # the fraction of the content's positions, those most similar, over which popularity is averaged
@@ -108,8 +107,6 @@ def positions_of(picture, sight):
     """The Positions of a Picture with a mean-subtracted image (1, n_H, n_W, 3)."""
     grid = grid_size(picture.image.shape[1:3])
     seen = sight.look(tf.convert_to_tensor(picture.image), LAYERS)
-    if is_narrow(sight.model):  # nothing is lost: this is how they were computed
-        seen = {layer: tf.cast(a, "bfloat16") for layer, a in seen.items()}
 
     def share_at(share):
         if np.ndim(share) == 0:
@@ -203,18 +200,19 @@ def neighbours(content, style, region):
 
 def products(F, other):
     """F other^T (n, n_other), in blocks of rows."""
-    for start in range(0, F.shape[0], BLOCK):
-        yield tf.matmul(F[start : start + BLOCK], other, transpose_b=True)
+    rows = max(1, PRODUCTS // other.shape[0])
+    for start in range(0, F.shape[0], rows):
+        yield tf.matmul(F[start : start + rows], other, transpose_b=True)
 
 
 def popularity(F, F_S):
-    """(n_S, 1): half the mean cosine of each position of the style to the content's positions most similar to it.
+    """(n_S, 1): the mean cosine of each position of the style to the content's positions most similar to it.
 
-    Without it a few plain spots of the style would be the nearest of nearly everything [Conneau].
+    Without it a few plain spots of the style would be the nearest of nearly everything. [Conneau] subtract half of it.
     """
     k = max(1, round(POPULAR * F.shape[0]))
     means = [tf.reduce_mean(tf.math.top_k(block, k).values, 1, keepdims=True) for block in products(F_S, F)]
-    return tf.concat(means, 0) / 2
+    return tf.concat(means, 0)
 
 
 def coherent(F, F_S, index, nearest, grid, grid_S, inside):

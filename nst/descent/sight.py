@@ -85,9 +85,9 @@ class Graphs:
         return graph(*arguments)
 
     def see(self, image, core):
-        """{layer: activation} of the core, for use inside the other graphs."""
+        """{layer: activation} of the core, for use inside the graphs."""
         part = Part(core, self.size)
-        return {name: tf.cast(part.crop(a, name), "float32") for name, a in self.network(image).items()}
+        return {name: part.crop(a, name) for name, a in self.network(image).items()}
 
     @traced
     def look(self, image, core, layers=None):
@@ -96,6 +96,8 @@ class Graphs:
         return {name: seen[name] for name in layers or seen}
 
     def measure(self, seen, core, terms):
+        """What each term measures in {layer: activation}, which it sees in float32."""
+        seen = {name: tf.cast(a, "float32") for name, a in seen.items()}
         return [term.measure(seen, Part(core, self.size)) for term in terms]
 
     @traced
@@ -125,6 +127,7 @@ class Graphs:
 
     def gradient_norms(self, seen, core, terms, upstream):
         """For each term {layer: L1 norm of the gradient of its cost with respect to the activation}."""
+        seen = {name: tf.cast(a, "float32") for name, a in seen.items()}  # sums of bfloat16 would lose digits
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(seen)
             measured = self.measure(seen, core, terms)
@@ -228,16 +231,17 @@ class Sight:
         return Sight(self.model, size, pause=self.pause)
 
     def look(self, image, layers):
-        """{layer: activation} of an image (1, n_H, n_W, 3)."""
+        """{layer: activation} of an image (1, n_H, n_W, 3), in the network's precision."""
         if not layers:
             return {}
         graphs = self.graphs
         if self.is_whole:
             seen = graphs.run(graphs.look, image, None)
             return {name: seen[name] for name in layers}
-        channels = graphs.network.output
+        outputs = {name: graphs.network.output[name] for name in layers}
         found = {
-            name: np.empty((1, *layer_size(self.size, name), channels[name].shape[-1]), "float32") for name in layers
+            name: np.empty((1, *layer_size(self.size, name), output.shape[-1]), tf.as_dtype(output.dtype).as_numpy_dtype)
+            for name, output in outputs.items()
         }
         for w in self.windows:
             self.pause()

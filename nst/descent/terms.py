@@ -40,7 +40,7 @@ class Content(NamedTuple):
 
     weight: tf.Tensor
     layers: dict
-    a_C: dict  # {layer: activation}
+    a_C: dict  # {layer: activation}, in the network's precision
     guides: dict  # {layer: T}: pixels outside all regions do not count; empty if there are none
 
     name = "content"
@@ -67,7 +67,7 @@ class Content(NamedTuple):
     def measure(self, seen, part):
         def cost(layer):
             a_C, a_G, T = part.crop(self.a_C[layer], layer), seen[layer], part.crop(self.guides.get(layer), layer)
-            J = nst_utils.compute_content_cost(a_C, a_G, T)
+            J = nst_utils.compute_content_cost(tf.cast(a_C, "float32"), a_G, T)
             return J * part.fraction(a_G, layer) if T is None else J
 
         return {layer: cost(layer) for layer in self.layers}
