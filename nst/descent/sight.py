@@ -238,11 +238,13 @@ class Sight:
         if self.is_whole:
             seen = graphs.run(graphs.look, image, None)
             return {name: seen[name] for name in layers}
-        outputs = {name: graphs.network.output[name] for name in layers}
-        found = {
-            name: np.empty((1, *layer_size(self.size, name), output.shape[-1]), tf.as_dtype(output.dtype).as_numpy_dtype)
-            for name, output in outputs.items()
-        }
+
+        def empty(name):
+            output = graphs.network.output[name]
+            dtype = tf.as_dtype(output.dtype).as_numpy_dtype
+            return np.empty((1, *layer_size(self.size, name), output.shape[-1]), dtype)
+
+        found = {name: empty(name) for name in layers}
         for w in self.windows:
             self.pause()
             for name, a in graphs.look(w.of(image), tf.constant(w.core), tuple(layers)).items():
