@@ -98,7 +98,7 @@ def gflop(width, height):
 
 def child_matmul():
     """The best rate of a product of two 4096 x 4096 matrices, in GFLOP/s."""
-    nst_main.start()
+    nst_main.start("")
     import tensorflow as tf
 
     A = tf.random.stateless_normal((4096, 4096), (0, 0))
@@ -123,7 +123,7 @@ def child_step(way, width, height, steps):
 
 
 def our_iterations(C, S, way):
-    nst_main.start()
+    nst_main.start("")
     import nst.descent.sight
     import nst_utils
     from nst.descent import optimizers
@@ -176,7 +176,7 @@ def torch_iterations(C, S):
 
 def child_load(path):
     """Seconds to load a weights file."""
-    nst_main.start()
+    nst_main.start("")
     import nst_utils
 
     start = time.perf_counter()

@@ -76,9 +76,9 @@ class Cost:
             pictures = [picture]
             while len(pictures) < len(self.octaves):
                 pictures.append(halve(pictures[-1]))
-        normalize = self.settings.normalize_gradients
+        options = self.settings.normalize_gradients, self.settings.layer_costs, gradient
         seen = [octave for octave, (_, terms) in enumerate(self.octaves) if terms]
-        found = {k: self.octaves[k][0].evaluate(pictures[k], self.octaves[k][1], normalize, gradient) for k in seen}
+        found = {k: self.octaves[k][0].evaluate(pictures[k], self.octaves[k][1], *options) for k in seen}
         costs = self.over_octaves({k: costs for k, (costs, _) in found.items()})
         if gradient:
             dJ = found[0][1] if 0 in found else 0
@@ -98,15 +98,15 @@ class Cost:
     def over_octaves(self, found):
         """{name: cost} from {octave: its costs}: totals add up, the cost of a term is the mean over its octaves."""
         costs = {"total": add_up([total for total, _, _ in found.values()])}
-        layer_costs = {}
         for name, octaves in self.counts.items():
             counted = [found[k] for k in octaves if k in found and name in found[k][1]]
             if counted:
                 costs[name] = add_up([of_terms[name] for _, of_terms, _ in counted]) / len(octaves)
-                for layer in counted[0][2][name]:
-                    parts = [of_layers[name][layer] for _, _, of_layers in counted]
-                    layer_costs[f"{name}_{layer}"] = add_up(parts) / len(octaves)
-        return {**costs, **layer_costs} if self.settings.layer_costs else costs
+        for name, octaves in self.counts.items():
+            counted = [found[k][2][name] for k in octaves if k in found and name in found[k][2]]
+            for layer in counted[0] if counted else ():
+                costs[f"{name}_{layer}"] = add_up([of_layers[layer] for of_layers in counted]) / len(octaves)
+        return costs
 
 
 def weighed(octaves, factor):

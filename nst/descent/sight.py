@@ -96,19 +96,18 @@ class Graphs:
         return {name: seen[name] for name in layers or seen}
 
     def measure(self, seen, core, terms):
-        """What each term measures in {layer: activation}, which it sees in float32."""
-        seen = {name: tf.cast(a, "float32") for name, a in seen.items()}
+        """What each term measures in {layer: activation}."""
         return [term.measure(seen, Part(core, self.size)) for term in terms]
 
     @traced
-    def evaluate(self, picture, terms, normalize):
+    def evaluate(self, picture, terms, normalize, by_layer):
         """(costs, gradient of J) of a picture that is seen whole; costs as compare returns them."""
         core = None
         with tf.GradientTape() as tape:
             tape.watch(picture)
             seen = self.see(picture, core)
             measured = self.measure(seen, core, terms)
-        costs, upstream = compare(terms, measured)
+        costs, upstream = compare(terms, measured, by_layer)
         if normalize:
             upstream = normalized(terms, upstream, self.gradient_norms(seen, core, terms, upstream))
         return costs, tape.gradient(measured, picture, upstream)
@@ -170,10 +169,10 @@ class Cache:
 CACHE = Cache()
 
 
-def compare(terms, measured):
+def compare(terms, measured, by_layer):
     """(costs, upstream) of what the terms measured in the whole picture.
 
-    costs are (J, {term: its cost}, {term: {layer: the layer's share of that}}).
+    costs are (J, {term: its cost}, {term: {layer: the layer's share of that}}). The last is empty without by_layer.
     """
     pairs = list(zip(terms, measured, strict=True))
     with tf.GradientTape() as tape:
@@ -182,7 +181,8 @@ def compare(terms, measured):
         J = total_of(terms, of_terms)
     # On a coarse scale a region can vanish from the styles: it has no gradient then.
     upstream = tape.gradient(J, measured, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    of_layers = {term.name: {layer: term.cost(of, [layer]) for layer in term.layers} for term, of in pairs}
+    parts = pairs if by_layer else ()
+    of_layers = {term.name: {layer: term.cost(of, [layer]) for layer in term.layers} for term, of in parts}
     return (J, of_terms, of_layers), upstream
 
 
@@ -258,7 +258,7 @@ class Sight:
             return graphs.measure(graphs.run(graphs.look, image, None), None, terms)
         return self.sum_over_windows(graphs.measure_window, image, terms)
 
-    def evaluate(self, picture, terms, normalize=False, gradient=True):
+    def evaluate(self, picture, terms, normalize=False, by_layer=False, gradient=True):
         """(costs, gradient of J or None) of a picture, costs as compare returns them.
 
         The network runs once forward and once back; in windows twice forward, and to normalize three times; with
@@ -266,9 +266,9 @@ class Sight:
         """
         graphs, picture = self.graphs, tf.convert_to_tensor(picture)
         if self.is_whole and gradient:
-            return graphs.run(graphs.evaluate, picture, terms, normalize)
+            return graphs.run(graphs.evaluate, picture, terms, normalize, by_layer)
         # Calls without a gradient are rare: they use the graph of look() instead of tracing another one.
-        costs, upstream = compare(terms, self.measure(picture, terms))
+        costs, upstream = compare(terms, self.measure(picture, terms), by_layer)
         if not gradient:
             return costs, None
         if normalize:
