@@ -185,7 +185,9 @@ def lbfgs(low, high):
                     if times is None:  # scipy's first step has the gradient's length, at most 1; this makes it 1
                         length = np.linalg.norm(slope)
                         times = 1 / length if 0 < length < 1 else 1
-                    answer = costs["total"] * times, slope * times
+                    slope *= times
+                    answer = costs["total"] * times, slope
+                del angles, gradient  # L-BFGS needs much memory for a large picture
                 if best_costs is None or costs["total"] < best_costs["total"]:
                     best, best_costs = picture, costs
                 if epoch >= done:
