@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import gc
 import json
 import os
 import re
@@ -114,6 +115,11 @@ def test_a_tensorflow_that_does_not_start_is_told_with_its_reason(paint, tmp_pat
     run = paint(env={**os.environ, "PYTHONPATH": str(tmp_path)})
     told = "TensorFlow does not start (DLL load failed); see https://www.tensorflow.org/install/errors"
     assert (run.returncode, run.stdout, run.stderr) == (1, "", f"nst_main.py: error: {told}\n")
+
+
+def test_what_tensorflow_imports_is_not_searched_for_garbage():
+    """The suite has started it as the command does."""
+    assert gc.isenabled() and gc.get_freeze_count() > 100_000
 
 
 @pytest.mark.parametrize("axes, floats", [("channels_first", "float16"), ("channels_last", "bfloat16")])

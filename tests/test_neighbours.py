@@ -121,6 +121,14 @@ def test_popularity_is_the_mean_cosine_of_the_hundredth_that_is_most_like():
     np.testing.assert_allclose(neighbours.popularity(tf.constant(F), tf.constant(F_S))[:, 0], expected, rtol=1e-4)
 
 
+def test_products_are_computed_in_blocks_of_bounded_size(monkeypatch):
+    monkeypatch.setattr(neighbours, "PRODUCTS", 100)
+    F, other = (tf.constant(np.random.default_rng(n).normal(size=(n, 4)), "float32") for n in (30, 33))
+    blocks = list(neighbours.products(F, other))
+    assert max(tf.size(block) for block in blocks) <= 100
+    np.testing.assert_allclose(tf.concat(blocks, 0), F.numpy() @ other.numpy().T, atol=1e-5)
+
+
 def test_the_picture_so_far_is_searched_where_the_content_is_calm():
     content, so_far = np.full((2, 1, 60, 80, 3), 40, "float32")
     content[:, :, 40:], so_far[:] = recipe.picture(1, 60, 40), 100
