@@ -16,6 +16,7 @@ import nst.settings
 import nst_utils
 import recipe
 from nst.descent import optimizers
+from nst.descent.scales import make_scale
 from nst.presets import PRESETS
 
 HEIGHT, WIDTH = 150, 170  # small, and yet two windows where a test wants them
@@ -216,6 +217,20 @@ def test_an_octave_of_a_picture_in_windows_is_seen_in_windows_too(inputs, monkey
         monkeypatch.setattr(nst.network.windows, "WHOLE_PIXELS", whole)
         cost = recipe.cost(model, C, [S], content_layers=layers[:1], style_layers=layers, style_octaves=2)
         assert [sight.is_whole for sight, _ in cost.octaves] == [alone, alone]
+
+
+def test_the_coarse_scales_of_a_picture_in_windows_are_seen_in_windows_too(inputs, prepared, monkeypatch):
+    layers = ("conv1_1:1", "conv2_1:1")
+    job = prepared(scales=2, content_layers=layers[:1], style_layers=layers)  # 40 x 30 and 20 x 15
+    model = load(inputs, ("conv1_1", "conv2_1"))
+    monkeypatch.setattr(nst.network.windows, "WINDOW_PIXELS", 200)
+    for whole, alone in (1_200, True), (1_100, False):
+        monkeypatch.setattr(nst.network.windows, "WHOLE_PIXELS", whole)
+        seen = []
+        for k, (shrink, epochs) in enumerate(job.schedule):
+            scale = make_scale(job.scene, shrink, epochs, job.settings.of_scale(k), model, lambda: None)
+            seen.append(scale.cost(None).octaves[0][0].is_whole)
+        assert seen == [alone, alone]
 
 
 # --- The style's cost -----------------------------------------------------------------------------------------

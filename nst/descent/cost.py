@@ -24,11 +24,12 @@ class Cost:
     aim at is computed once, here.
 
     About evaluations calls are expected, on which the choice of convolutions depends. pause() is called before each
-    window of a picture that is seen in windows. With gradient=False a call returns None for the gradient. The gradient
-    is 0 where no region of the content is.
+    window of a picture that is seen in windows, which are pictures of more than most_pixels, by default those of
+    nst.network.windows.most_pixels. With gradient=False a call returns None for the gradient. The gradient is 0 where
+    no region of the content is.
     """
 
-    def __init__(self, model, scene, settings, evaluations=1, pause=lambda: None):
+    def __init__(self, model, scene, settings, evaluations=1, pause=lambda: None, most_pixels=None):
         self.settings, self.grey, self.painted = settings, scene.grey, None
         if scene.painted is not None:
             self.painted = scene.painted.astype("float32")[np.newaxis, ..., np.newaxis]
@@ -36,13 +37,11 @@ class Cost:
         self.octaves = []  # (Sight, terms), from the picture's own size down
         C, size = tf.convert_to_tensor(scene.content.image), tuple(scene.content.image.shape[1:3])
         self.counts = {kind.name: octaves for kind in OF_NETWORK if (octaves := kind.octaves(settings, size))}
-        windows = nst.network.windows
-        # If the picture is too large to be seen whole, a smaller octave would need the memory that windows save.
-        whole = windows.WHOLE_PIXELS if size[0] * size[1] <= windows.WHOLE_PIXELS else windows.WINDOW_PIXELS
+        most_pixels = most_pixels or nst.network.windows.most_pixels(size)
         for octave in range(1 + max(octaves[-1] for octaves in self.counts.values())):
             if octave:
                 scene = scene.map(halve, halve_share)
-            sight = Sight(model, tuple(scene.content.image.shape[1:3]), evaluations, pause, whole)
+            sight = Sight(model, tuple(scene.content.image.shape[1:3]), evaluations, pause, most_pixels)
             # A term that does not count here gets weight 0, so that octaves and scales share a graph.
             factors = {name: (octave in octaves) / len(octaves) for name, octaves in self.counts.items()}
             if settings.neighbour_share_here == 1:

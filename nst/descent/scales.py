@@ -7,6 +7,7 @@ import numpy as np
 import nst_utils
 from nst.descent import optimizers
 from nst.descent.cost import Cost
+from nst.network.windows import most_pixels
 
 
 def make_scale(scene, shrink, epochs, settings, model, pause, evaluations=None):
@@ -19,7 +20,8 @@ def make_scale(scene, shrink, epochs, settings, model, pause, evaluations=None):
         return first_picture(here(), coarser, settings)
 
     def cost(so_far):
-        return Cost(model, dataclasses.replace(here(), so_far=so_far), settings, evaluations or epochs, pause)
+        seen = dataclasses.replace(here(), so_far=so_far)
+        return Cost(model, seen, settings, evaluations or epochs, pause, most_pixels(scene.content.size))
 
     def changes():
         # At a coarse scale, a thin area that is not painted can vanish.

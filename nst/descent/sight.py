@@ -217,7 +217,7 @@ class Sight:
     """
 
     def __init__(self, model, size, evaluations=1, pause=lambda: None, most_pixels=None):
-        self.model, self.pause = model, pause
+        self.model, self.pause, self.most_pixels = model, pause, most_pixels
         self.size, self.windows = size, cut_windows(size, model, most_pixels)
         network = choose_network(model, self.windows, evaluations)
         self.graphs = CACHE.get(network, size if len(self.windows) > 1 or convolution.is_accelerated(network) else None)
@@ -228,7 +228,7 @@ class Sight:
 
     def of_size(self, size):
         """A Sight of the same model for pictures of another size, to be used once."""
-        return Sight(self.model, size, pause=self.pause)
+        return Sight(self.model, size, pause=self.pause, most_pixels=self.most_pixels)
 
     def look(self, image, layers):
         """{layer: activation} of an image (1, n_H, n_W, 3), in the network's precision."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-# Larger pictures are seen in windows, which takes a second pass forward. Measured with quick at 1600 x 1200: in windows
-# of this size 132 s and 3.6 GB, whole 106 s and 5.9 GB.
-WHOLE_PIXELS = 1_200_000
+# Larger pictures are seen in windows, which takes a second pass forward. Measured with quick at 1600 x 1200: whole
+# 106 s and 5.9 GB, in windows of this size 132 s and 3.6 GB.
+WHOLE_PIXELS = 2_000_000
 WINDOW_PIXELS = 600_000  # of a window at most
 
 
@@ -41,6 +41,14 @@ class Window(NamedTuple):
         """The core (top, bottom, left, right) in the picture's pixels."""
         top, bottom, left, right = self.core
         return self.top + top, self.top + bottom, self.left + left, self.left + right
+
+
+def most_pixels(size):
+    """The most pixels that are seen whole, in a job whose content has this size (n_H, n_W).
+
+    If it is too large to be seen whole, its coarser scales and octaves would need the memory that windows save.
+    """
+    return WHOLE_PIXELS if size[0] * size[1] <= WHOLE_PIXELS else WINDOW_PIXELS
 
 
 def cut_windows(size, model, whole=None):
