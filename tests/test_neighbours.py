@@ -115,9 +115,9 @@ def test_a_spot_that_is_like_everything_is_not_taken_everywhere():
     np.testing.assert_array_equal(match.index, np.arange(200))
 
 
-def test_popularity_is_the_mean_cosine_of_the_hundredth_that_is_most_like():
+def test_popularity_is_half_the_mean_cosine_of_the_hundredth_that_is_most_like():
     F, F_S = (np.random.default_rng(seed).normal(size=(n, 8)).astype("float32") for seed, n in ((1, 300), (2, 700)))
-    expected = np.sort(F_S @ F.T, 1)[:, -3:].mean(1)
+    expected = np.sort(F_S @ F.T, 1)[:, -3:].mean(1) / 2
     np.testing.assert_allclose(neighbours.popularity(tf.constant(F), tf.constant(F_S))[:, 0], expected, rtol=1e-4)
 
 

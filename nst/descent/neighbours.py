@@ -206,13 +206,14 @@ def products(F, other):
 
 
 def popularity(F, F_S):
-    """(n_S, 1): the mean cosine of each position of the style to the content's positions most similar to it.
+    """(n_S, 1): half the mean cosine of each position of the style to the content's positions most similar to it.
 
-    Without it a few plain spots of the style would be the nearest of nearly everything. [Conneau] subtract half of it.
+    Without it a few plain spots of the style would be the nearest of nearly everything [Conneau]. The whole mean brings
+    stray pieces into calm skies and onto faces.
     """
     k = max(1, round(POPULAR * F.shape[0]))
     means = [tf.reduce_mean(tf.math.top_k(block, k).values, 1, keepdims=True) for block in products(F_S, F)]
-    return tf.concat(means, 0)
+    return tf.concat(means, 0) / 2
 
 
 def coherent(F, F_S, index, nearest, grid, grid_S, inside):
