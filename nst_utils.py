@@ -138,16 +138,14 @@ def compute_content_cost(a_C, a_G, T=None):
 
 @tf.custom_gradient
 def gram_matrix(A):
-    """A A^T, (n_C, n_C) in float32, of A (n_C, n_H n_W): which channels are active together [Gatys, equation 3]."""
-    F = tf.transpose(A)  # A usually is a transpose too: the two cancel when the graph is optimized
-    wide = tf.cast(F, "float32")
+    """A A^T, (n_C, n_C), of A (n_C, n_H n_W): which channels are active together [Gatys, equation 3]."""
 
     def gradient(dG):
-        # TensorFlow would make two matrix products, one for each A, where one will do. This one is in the precision of
-        # A, so that no copy in float32 is kept for it.
-        return tf.transpose(tf.matmul(F, tf.cast(dG + tf.transpose(dG), F.dtype)))
+        # TensorFlow would make two matrix products, one for each A, where one will do. It is written as a
+        # transpose because A usually is one too: the two cancel when the graph is optimized.
+        return tf.transpose(tf.matmul(A, dG + tf.transpose(dG), transpose_a=True))
 
-    return tf.matmul(wide, wide, transpose_a=True), gradient
+    return tf.matmul(A, A, transpose_b=True), gradient
 
 
 def gram_per_position(a, T=None):
@@ -156,15 +154,14 @@ def gram_per_position(a, T=None):
     This makes pictures of different sizes comparable. T comes from guide(): pass it to count only a region [Guided].
     """
     if T is not None:
-        a = tf.cast(a, T.dtype) * T
+        a = a * T
     F = tf.reshape(a, (-1, a.shape[-1]))
     G = gram_matrix(tf.transpose(F))
-    return G if T is not None else G / tf.cast(tf.shape(F)[0], G.dtype)
+    return G if T is not None else G / tf.cast(tf.shape(F)[0], F.dtype)
 
 
 def mean_per_position(a, T=None):
     """The mean (n_C,) of an activation (1, n_H, n_W, n_C); T as in gram_per_position."""
-    a = tf.cast(a, "float32")
     return tf.reduce_mean(a, (0, 1, 2)) if T is None else tf.reduce_sum(a * tf.square(T), (0, 1, 2))
 
 

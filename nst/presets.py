@@ -6,7 +6,7 @@ docs/inside.md says why they are as they are.
 COARSE_TO_FINE = (
     "--optimizer lbfgs --init noise --noise_ratio 0.1 --scales 0 --recolor_content true"
     " --content_layers conv2_2:0.2 conv4_2 --pooling max --padding replicate --style_cost moments"
-    " --style_layers conv1_1:1 conv2_1:0.3 conv3_1:0.3 conv4_1:5 conv5_1:16 --precision auto"
+    " --style_layers conv1_1:0.1 conv2_1:0.1 conv3_1:0.3 conv4_1:5 conv5_1:16 --precision auto"
 )
 PRESETS = {
     "original": "",

@@ -96,7 +96,8 @@ class Graphs:
         return {name: seen[name] for name in layers or seen}
 
     def measure(self, seen, core, terms):
-        """What each term measures in {layer: activation}."""
+        """What each term measures in {layer: activation}, which it gets in float32."""
+        seen = {name: tf.cast(a, "float32") for name, a in seen.items()}
         return [term.measure(seen, Part(core, self.size)) for term in terms]
 
     @traced

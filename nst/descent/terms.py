@@ -9,8 +9,7 @@ its name in OF_NETWORK or OF_PIXELS, and its flag in nst.settings. Terms of the 
     make(settings, scene, sight, factor)    the term for a mean-subtracted Scene, its weight multiplied by factor, or
                                 None; sight, a nst.descent.sight.Sight, runs the network
     weight, layers              tensors: its weight, and {layer: weight}
-    measure(seen, part)         {layer: tensors} in float32, from {layer: activation} in the network's precision; they
-                                add up over the parts of a picture
+    measure(seen, part)         {layer: tensors}, from {layer: activation}; they add up over the parts of a picture
     cost(measured, layers)      its cost, summed over these layers
     of(window)                  the term for a window of the picture
 
@@ -67,9 +66,8 @@ class Content(NamedTuple):
 
     def measure(self, seen, part):
         def cost(layer):
-            a_C, a_G = (tf.cast(a, "float32") for a in (part.crop(self.a_C[layer], layer), seen[layer]))
-            T = part.crop(self.guides.get(layer), layer)
-            J = nst_utils.compute_content_cost(a_C, a_G, T)
+            a_C, a_G, T = part.crop(self.a_C[layer], layer), seen[layer], part.crop(self.guides.get(layer), layer)
+            J = nst_utils.compute_content_cost(tf.cast(a_C, "float32"), a_G, T)
             return J * part.fraction(a_G, layer) if T is None else J
 
         return {layer: cost(layer) for layer in self.layers}
@@ -242,9 +240,8 @@ class Neighbours(NamedTuple):
 
     def measure(self, seen, part):
         def cost(layer):
-            a_N, a_G = (tf.cast(a, "float32") for a in (part.crop(self.a_N[layer], layer), seen[layer]))
-            T = part.crop(self.guides[layer], layer)
-            return nst_utils.compute_neighbour_cost(a_N, a_G, self.variances[layer], T)
+            a_N, T = part.crop(self.a_N[layer], layer), part.crop(self.guides[layer], layer)
+            return nst_utils.compute_neighbour_cost(tf.cast(a_N, "float32"), seen[layer], self.variances[layer], T)
 
         return {layer: cost(layer) for layer in self.layers}
 
