@@ -93,9 +93,9 @@ def start(device):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         # A keras.json of the user's can ask for other numbers or axes, or for some that Keras does not start with.
-        if "nst.run" not in sys.modules:
-            with quiet_stderr(), environment(KERAS_HOME=os.devnull), imports_that_stay():
-                importlib.import_module("nst.run")
+        staying = contextlib.nullcontext() if "nst.run" in sys.modules else imports_that_stay()
+        with quiet_stderr(), environment(KERAS_HOME=os.devnull), staying:
+            importlib.import_module("nst.run")
     except ModuleNotFoundError as error:
         raise RunError(f"{error}; {INSTALL}") from error
     except ImportError as error:  # TensorFlow raises it with a long text; the first error is its context

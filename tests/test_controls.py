@@ -76,7 +76,7 @@ def test_style_costs_add_up_by_weight(evaluate):
 def test_any_number_of_styles_takes_one_pass_forward_and_one_back(model):
     def convolutions(styles):
         ((sight, terms),) = recipe.cost(model, C, styles).octaves
-        graph = sight.graphs.evaluate.get_concrete_function(tf.constant(G), terms, False).graph
+        graph = sight.graphs.evaluate.get_concrete_function(tf.constant(G), terms, False, False).graph
         types = [operation.type for operation in graph.get_operations()]
         return types.count("Conv2D"), types.count("Conv2DBackpropInput")
 
