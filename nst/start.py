@@ -91,9 +91,9 @@ def start(device):
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # TensorFlow warns when graphs are traced for many sizes, which a batch does on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    staying = contextlib.nullcontext() if "nst.run" in sys.modules else imports_that_stay()
     try:
         # A keras.json of the user's can ask for other numbers or axes, or for some that Keras does not start with.
-        staying = contextlib.nullcontext() if "nst.run" in sys.modules else imports_that_stay()
         with quiet_stderr(), environment(KERAS_HOME=os.devnull), staying:
             importlib.import_module("nst.run")
     except ModuleNotFoundError as error:
