@@ -8,6 +8,7 @@ from PIL import Image
 import nst_utils
 import recipe
 from nst.descent import neighbours
+from nst.descent.sight import Sight
 from nst.descent.terms import layers_needed
 from nst.network import convolution
 from nst.settings import Settings
@@ -249,6 +250,21 @@ def test_windows_see_what_the_whole_picture_sees(model, see, monkeypatch):
         results.append(({name: float(J) for name, J in costs.items()}, np.asarray(gradient)))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-4)
     np.testing.assert_allclose(results[1][1], results[0][1], atol=1e-4 * np.abs(results[0][1]).max())
+
+
+def test_in_bfloat16_windows_see_what_the_whole_picture_sees(model, see):
+    """Its convolutions are layers of their own, and windows need margins for them too."""
+    narrow, image, seen = convolution.narrow(model), tf.constant(picture(1, 150, 280)), []
+    for way in ("plain", "windows"):
+        see(way)
+        sight = Sight(narrow, (150, 280))
+        assert sight.is_whole == (way == "plain")
+        seen.append(sight.look(image, neighbours.LAYERS))
+    for layer in neighbours.LAYERS:
+        whole, in_windows = (of[layer] for of in seen)
+        assert whole.dtype == in_windows.dtype == "bfloat16"
+        whole, in_windows = (np.asarray(a, "float32") for a in (whole, in_windows))
+        np.testing.assert_allclose(in_windows, whole, atol=0.02 * whole.max())
 
 
 def test_what_no_region_has_pulls_on_nothing(model):
