@@ -24,6 +24,7 @@ import tensorflow as tf
 import nst.network.weights
 import nst.pictures.encode
 from nst.network.weights import MEANS, VGG19
+from nst.pictures.colours import LUMINANCE
 
 CONTENT_LAYER = "conv4_2"
 STYLE_LAYERS = (("conv1_1", 0.2), ("conv2_1", 0.2), ("conv3_1", 0.2), ("conv4_1", 0.2), ("conv5_1", 0.2))
@@ -233,6 +234,21 @@ def total_variation(image):
     down, right = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
     pixels = tf.cast(tf.shape(image)[1] * tf.shape(image)[2], image.dtype)
     return (tf.reduce_sum(tf.square(down)) + tf.reduce_sum(tf.square(right))) / pixels
+
+
+def broad_luminance(image, parts=16):
+    """The mean luminance (1, m_H, m_W, 1) of overlapping squares of an image (1, n_H, n_W, 3).
+
+    A square's side is the image's long side divided by parts, and the squares overlap by half.
+    """
+    side = max(1, round(max(image.shape[1:3]) / parts))
+    Y = tf.tensordot(image, tf.constant(LUMINANCE, image.dtype), 1)[..., tf.newaxis]
+    return tf.nn.avg_pool2d(Y, side, max(1, side // 2), "SAME")
+
+
+def compute_light_cost(Y_C, Y_G):
+    """The mean of (Y_C - Y_G)^2, of broad_luminance() of the content and of the generated image."""
+    return tf.reduce_mean(tf.square(Y_C - Y_G))
 
 
 def compute_temporal_cost(image, carried, trust):

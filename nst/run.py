@@ -61,7 +61,8 @@ def ready(job, stop):
         model = load_model(job.weights.name, layers_needed(settings), settings.pooling, settings.padding, in_bfloat16)
     if settings.optimizer == "adam":
         # With small weights the gradient would be lost in Adam's epsilon.
-        weight = (settings.alpha + settings.beta + settings.tv_weight) / (Settings.alpha + Settings.beta)
+        weights = settings.alpha, settings.beta, settings.tv_weight, settings.light_weight
+        weight = sum(weights) / (Settings.alpha + Settings.beta)
         optimizer = optimizers.adam(settings.learning_rate, optimizers.EPSILON * min(1, weight))
     else:
         optimizer = optimizers.lbfgs(-nst_utils.MEANS, 255 - nst_utils.MEANS)
@@ -91,7 +92,7 @@ def recording(record, job, model, stop):
     except optimizers.Diverged as error:
         record.end_badly(error.picture)
         step_failed = job.settings.optimizer == "adam" and error.iteration >= 0
-        lower = "--learning_rate" if step_failed else "--alpha, --beta and --tv_weight"
+        lower = "--learning_rate" if step_failed else "--alpha, --beta, --tv_weight and --light_weight"
         raise RunError(f"{error}; lower {lower}. {record.kept}") from error
     stopped = interrupted or stop.signum is not None
     record.end(stopped)

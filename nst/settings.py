@@ -15,7 +15,7 @@ from nst.presets import PRESETS
 
 COARSEST_SIDE = 64  # pixels: the long side that --scales 0 starts with
 RECIPE_FILE = "settings.json"  # in the output folder
-COSTS = ("total", "content", "style", "neighbours", "tv", "temporal")  # J and the terms that it is made of
+COSTS = ("total", "content", "style", "neighbours", "tv", "light", "temporal")  # J and the terms that it is made of
 FRAME_EPOCHS, TEMPORAL_WEIGHT = (8, 4, 2), 100.0
 
 
@@ -118,6 +118,11 @@ class Settings:
     beta: float = setting(40.0, "weight of the style cost", at_least=0)
     tv_weight: float = setting(
         0.0, "weight of the total variation: a higher weight gives a smoother picture", at_least=0
+    )
+    light_weight: float = setting(
+        0.0,
+        "weight of the light cost: a higher weight keeps broad light and dark where the content has them",
+        at_least=0,
     )
     content_layers: tuple[str, ...] = setting(
         ("conv4_2",),

@@ -266,6 +266,7 @@ MISTAKES = {
     ),
     "no pooling": (["--pooling", "min"], "argument --pooling: invalid choice: 'min' (choose from"),
     "tv_weight below 0": (["--tv_weight", "-1"], "argument --tv_weight: must be a number, at least 0"),
+    "light_weight below 0": (["--light_weight", "-1"], "argument --light_weight: must be a number, at least 0"),
     "two starts": (
         ["--init", "style", "--init_image", "coffee.jpg"],
         "arguments --init_image and --init style: a run has one start; leave one of them out",

@@ -290,6 +290,43 @@ def test_a_run_with_total_variation_tells_its_cost(paint_here, tmp_path):
     assert total == pytest.approx(10 * content + 40 * style + 3 * tv, rel=1e-6)
 
 
+# --- Light and dark ---------------------------------------------------------------------------------------------
+
+
+def test_the_light_cost_of_a_brighter_picture_is_the_square_of_the_difference():
+    for size in ((1, 48, 64, 3), (1, 3, 5, 3), (1, 1, 1, 3), (1, 200, 31, 3)):
+        dark, light = (nst_utils.broad_luminance(tf.fill(size, value)) for value in (20.0, 23.0))
+        assert float(nst_utils.compute_light_cost(dark, light)) == pytest.approx(9, rel=1e-5)
+
+
+def test_the_light_cost_sees_where_light_is_and_neither_strokes_nor_colours():
+    """Of light that moves to the other half, of stripes of 2 pixels (a square has 16), and of red for green."""
+    even = np.full((1, 256, 256, 3), 100, "float32")
+    moved, striped, coloured = even.copy(), even.copy(), even.copy()
+    moved[:, :128] += 10
+    moved[:, 128:] -= 10
+    striped[:, ::4], striped[:, 1::4], striped[:, 2::4], striped[:, 3::4] = 110, 110, 90, 90
+    coloured += np.float32([30 / 0.299, -30 / 0.587, 0])
+    Y_C, *others = (nst_utils.broad_luminance(tf.constant(image)) for image in (even, moved, striped, coloured))
+    moved, striped, coloured = (float(nst_utils.compute_light_cost(Y_C, Y_G)) for Y_G in others)
+    assert moved == pytest.approx(100, rel=0.1) and striped < 0.1 and coloured < 1e-4
+
+
+def test_light_joins_the_cost_and_its_gradient(evaluate):
+    (without, gradient), (with_it, both) = evaluate([A]), evaluate([A], light_weight=2.5)
+    assert list(with_it) == [*without, "light"] and with_it["light"] > 0
+    assert with_it["total"] == pytest.approx(without["total"] + 2.5 * with_it["light"], rel=1e-6)
+    of_light = both - gradient
+    step = 0.1 * of_light / np.abs(of_light).max()
+    up, down = (evaluate([A], of=G + sign * step, light_weight=2.5)[0]["light"] for sign in (1, -1))
+    assert 2.5 * (up - down) == pytest.approx(2 * float((of_light * step).sum()), rel=0.02)
+    assert evaluate([A], of=C, light_weight=2.5)[0]["light"] == 0
+
+
+def test_a_run_tells_its_light_cost(paint_here):
+    assert "light cost = " in paint_here("--light_weight", 3, "--epochs", 1)[1]
+
+
 # --- The start --------------------------------------------------------------------------------------------------
 
 

@@ -268,6 +268,24 @@ class TotalVariation(NamedTuple):
         return nst_utils.total_variation(picture)
 
 
+class Light(NamedTuple):
+    """J_light: low if the picture is light and dark where the content is, on the whole; strokes do not count."""
+
+    weight: tf.Tensor
+    Y_C: tf.Tensor
+
+    name = "light"
+
+    @classmethod
+    def make(cls, settings, scene):
+        if not settings.light_weight or settings.neighbour_share_here == 1:
+            return None
+        return cls(constant(settings.light_weight), nst_utils.broad_luminance(constant(scene.content.image)))
+
+    def cost(self, picture):
+        return nst_utils.compute_light_cost(self.Y_C, nst_utils.broad_luminance(picture))
+
+
 class Temporal(NamedTuple):
     """J_temporal: low if a film's frame stays close to its start wherever the motion can be trusted."""
 
@@ -289,7 +307,7 @@ class Temporal(NamedTuple):
 
 
 OF_NETWORK = Content, Style, Neighbours
-OF_PIXELS = TotalVariation, Temporal
+OF_PIXELS = TotalVariation, Light, Temporal
 
 
 def layers_needed(settings):
