@@ -236,12 +236,12 @@ def total_variation(image):
     return (tf.reduce_sum(tf.square(down)) + tf.reduce_sum(tf.square(right))) / pixels
 
 
-def broad_luminance(image, parts=16):
-    """The mean luminance (1, m_H, m_W, 1) of overlapping squares of an image (1, n_H, n_W, 3).
+def broad_luminance(image):
+    """The mean luminance (1, m_H, m_W, 1) of squares of an image (1, n_H, n_W, 3), which overlap by half.
 
-    A square's side is the image's long side divided by parts, and the squares overlap by half.
+    The side of a square is a sixteenth of the image's long side.
     """
-    side = max(1, round(max(image.shape[1:3]) / parts))
+    side = max(1, round(max(image.shape[1:3]) / 16))
     Y = tf.tensordot(image, tf.constant(LUMINANCE, image.dtype), 1)[..., tf.newaxis]
     return tf.nn.avg_pool2d(Y, side, max(1, side // 2), "SAME")
 

@@ -227,6 +227,16 @@ def test_the_gradient_is_that_of_the_cost(model, settings):
     assert up - down == pytest.approx(2 * float((gradient * step).sum()), rel=0.02)
 
 
+def test_with_a_share_of_1_the_neighbour_cost_is_alone(model):
+    one, other = (recipe.cost(model, C, [S], **ALONE, **more) for more in ({}, {"tv_weight": 3, "light_weight": 3}))
+    costs, gradient = one(tf.constant(G))
+    assert costs["total"] == costs["neighbours"] > 0
+    assert costs_of(other, G) == {name: float(J) for name, J in costs.items()}
+    np.testing.assert_array_equal(other(tf.constant(G))[1], gradient)
+    beside = costs_of(recipe.cost(model, C, [S], neighbour_share=(0.5,), tv_weight=3, light_weight=3), G)
+    assert {"tv", "light"} < set(beside)
+
+
 def test_a_share_is_of_the_gradients_length_at_the_content(model):
     def gradient(**settings):
         return recipe.cost(model, C, [S], **settings)(tf.constant(C))[1].numpy()

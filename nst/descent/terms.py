@@ -278,9 +278,9 @@ class Light(NamedTuple):
 
     @classmethod
     def make(cls, settings, scene):
-        if not settings.light_weight or settings.neighbour_share_here == 1:
-            return None
-        return cls(constant(settings.light_weight), nst_utils.broad_luminance(constant(scene.content.image)))
+        counts = settings.light_weight and settings.neighbour_share_here < 1
+        C = constant(scene.content.image)
+        return cls(constant(settings.light_weight), nst_utils.broad_luminance(C)) if counts else None
 
     def cost(self, picture):
         return nst_utils.compute_light_cost(self.Y_C, nst_utils.broad_luminance(picture))
