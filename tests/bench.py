@@ -76,6 +76,15 @@ def measured(command, folder=None, **environment):
     return result, seconds, usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
 
 
+def abilities():
+    """The names of the processor's instructions on which the speed of convolutions depends; only Linux tells them."""
+    try:
+        words = set(pathlib.Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return "not known"
+    return ", ".join(name for name in ("avx", "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in words)
+
+
 def table(title, header, rows):
     print(f"\n{title}\n\n| {' | '.join(header)} |\n|{' --- |' * len(header)}")
     for row in rows:
@@ -245,7 +254,8 @@ def quality(folder, asked):
     """What each preset costs, whole processes, in steps of torch at the same size, and what the judge says of it."""
     with Image.open(asked.content) as image:
         width, height = nst.pictures.resize.size_with_long_side(image.size, asked.image_size)
-    peer = child("step", "torch", width, height, 8)[0][0] if "torch" in ways() else None
+    there = "torch" in ways()
+    before = there and child("step", "torch", width, height, 8)[0][0]
     folder, rows = (asked.keep or folder).resolve(), []
     for style in asked.styles:
         painted = []
@@ -253,19 +263,23 @@ def quality(folder, asked):
             painted.append(folder / f"{style.stem}-{preset}" / "generated_image.jpg")
             flags = ["--content_image_filename", asked.content, "--style_image_filename", style]
             flags += ["--image_size", asked.image_size, "--preset", preset, "--output_dir", painted[-1].parent]
-            _, seconds, memory = measured([sys.executable, ROOT / "nst_main.py", *flags])
-            steps = f"{seconds / peer:.1f}" if peer else ""
-            rows.append([style.name, preset, f"{seconds:.1f}", steps, f"{memory:.2f}"])
+            rows.append([style.name, preset, *measured([sys.executable, ROOT / "nst_main.py", *flags])[1:]])
         if asked.judge:
             command = [*asked.judge, asked.content, style, *painted]
             said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
             for row, line in zip(rows[-len(painted) :], said.stdout.splitlines(), strict=True):
                 row.append(line.replace(str(folder), "").strip())
-    title = f"Presets at {width} x {height}, whole processes"
-    if peer:
-        title += f" (torch: {peer:.2f} s a step)"
+    title, peer = f"Presets at {width} x {height}, whole processes", None
+    if there:  # before and after, because the speed of a machine changes
+        after = child("step", "torch", width, height, 8)[0][0]
+        title += f" (torch: {before:.2f} s a step before, {after:.2f} after)"
+        peer = (before + after) / 2
+
+    def cells(style, preset, seconds, memory, *judged):
+        return style, preset, f"{seconds:.1f}", f"{seconds / peer:.1f}" if peer else "", f"{memory:.2f}", *judged
+
     header = ("style", "preset", "s", "in torch's steps", "GB", *(["judged"] if asked.judge else []))
-    table(title, header, rows)
+    table(title, header, [cells(*row) for row in rows])
 
 
 def film(folder, _asked):
@@ -425,6 +439,7 @@ def main():
         parser.error(f"no part {unknown.pop()}: there are {', '.join(PARTS)}")
     versions = [f"Python {platform.python_version()}", f"numpy {np.__version__}"]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, {', '.join(versions)}")
+    print(f"Instructions: {abilities()}")
     with tempfile.TemporaryDirectory() as folder:
         for part in asked.parts:
             globals()[part](pathlib.Path(folder), asked)
