@@ -254,8 +254,11 @@ def quality(folder, asked):
     """What each preset costs, whole processes, in steps of torch at the same size, and what the judge says of it."""
     with Image.open(asked.content) as image:
         width, height = nst.pictures.resize.size_with_long_side(image.size, asked.image_size)
-    there = "torch" in ways()
-    before = there and child("step", "torch", width, height, 8)[0][0]
+
+    def peer_step():
+        return child("step", "torch", width, height, 8)[0][0] if "torch" in ways() else None
+
+    before = peer_step()
     folder, rows = (asked.keep or folder).resolve(), []
     for style in asked.styles:
         painted = []
@@ -270,8 +273,8 @@ def quality(folder, asked):
             for row, line in zip(rows[-len(painted) :], said.stdout.splitlines(), strict=True):
                 row.append(line.replace(str(folder), "").strip())
     title, peer = f"Presets at {width} x {height}, whole processes", None
-    if there:  # before and after, because the speed of a machine changes
-        after = child("step", "torch", width, height, 8)[0][0]
+    if before:  # it is measured twice, because the speed of a machine changes
+        after = peer_step()
         title += f" (torch: {before:.2f} s a step before, {after:.2f} after)"
         peer = (before + after) / 2
 
