@@ -278,9 +278,10 @@ class Light(NamedTuple):
 
     @classmethod
     def make(cls, settings, scene):
-        counts = settings.light_weight and settings.neighbour_share_here < 1
+        if not settings.light_weight or settings.neighbour_share_here == 1:
+            return None
         C = constant(scene.content.image)
-        return cls(constant(settings.light_weight), nst_utils.broad_luminance(C)) if counts else None
+        return cls(constant(settings.light_weight), nst_utils.broad_luminance(C))
 
     def cost(self, picture):
         return nst_utils.compute_light_cost(self.Y_C, nst_utils.broad_luminance(picture))
