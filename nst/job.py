@@ -24,6 +24,7 @@ import nst.pictures.scene
 from nst.errors import InputError, RunError
 from nst.network import weights
 from nst.pictures.originals import Originals, Reader, check_headers, read_originals
+from nst.progress import History
 from nst.recipe import comment, find_recipe, read_recipe
 from nst.settings import CHANGEABLE, COARSEST_SIDE, FIELDS, FILES, OF_FILMS, PICTURES, RECIPE, RECIPE_FILE, Settings
 
@@ -107,7 +108,7 @@ class Job:
     @property
     def last_costs(self):
         """{name: cost} of the checkpoint."""
-        return dict(zip(self.checkpoint["names"].tolist(), self.checkpoint["history"][-1, 1:].tolist(), strict=True))
+        return History(self.checkpoint).last
 
     @property
     def recipe(self):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import pathlib
 
 import numpy as np
@@ -96,16 +95,10 @@ class Memory(Progress):
         costs = [row for row in rows[:-1] if row[0] % every == 0] + rows[-1:]
         return Result(
             as_image(self.job, self.picture),
-            [as_dict(self.history.names, *row) for row in costs],
+            [{"iteration": int(row[0]), **self.history.costs_of(row)} for row in costs],
             self.settings,
             remarks(canvas, self.settings, self.recipe),
         )
-
-
-def as_dict(names, iteration, *costs):
-    """A row of the history; a cost that the iteration does not have is left out."""
-    found = zip(names, costs, strict=True)
-    return {"iteration": int(iteration), **{name: cost for name, cost in found if not math.isnan(cost)}}
 
 
 def as_image(job, picture):

@@ -94,7 +94,11 @@ class History:
     @property
     def last(self):
         """{name: cost} of the last row."""
-        return dict(zip(self.names, self.rows[-1][1:], strict=True))
+        return self.costs_of(self.rows[-1])
+
+    def costs_of(self, row):
+        """{name: cost} of a row; a cost that it does not have is left out."""
+        return {name: cost for name, cost in zip(self.names, row[1:], strict=True) if not math.isnan(cost)}
 
     def write(self, path, counted, every):
         """Write the rows whose number is a multiple of every as CSV; counted is the heading of the numbers."""
