@@ -12,6 +12,7 @@ import sys
 import pytest
 
 import nst.batches.report
+import nst.batches.sheet
 import nst.files
 import nst.flags
 import nst.job
@@ -276,6 +277,24 @@ def test_resume_skips_what_is_done(batch, tmp_path):
     assert told == ""
     assert all(float(row["total_cost"]) > 0 for row in rows)
     assert left(tmp_path / "output") == before
+
+
+def test_a_cost_that_the_last_scale_does_not_have_is_left_out_of_the_report(batch, tmp_path):
+    flags = ("--scales", 2, "--epochs", 1, "--neighbour_share", 0.5, 0)
+    for status, more in ("done", ()), ("skipped", ("--resume",)):
+        *_, rows = batch("content_image_filename\ncontent.png\n", *flags, *more)
+        assert (rows[0]["status"], rows[0]["neighbours_cost"]) == (status, "") and float(rows[0]["style_cost"]) > 0
+    assert "neighbours cost" not in (tmp_path / "output" / "batch.html").read_text()
+
+
+def test_ctrl_c_while_the_report_is_written_does_not_say_that_nothing_was(batch, tmp_path, monkeypatch):
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(nst.batches.sheet, "write", interrupted)
+    status, _, told, rows = batch("content_image_filename\ncontent.png\n")
+    assert (status, column(rows, "status")) == (130, ["done"])
+    assert told == "nst_main.py: stopped while the report was written; --report writes it again\n"
 
 
 def test_two_shards_are_one_batch_and_share_no_folder(batch, tmp_path):

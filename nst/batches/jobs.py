@@ -41,7 +41,11 @@ def run(command, argv, stop, start):
             for number, row in enumerate(() if command.report else report.rows, 1):
                 paint_row(row, f"Job {number} of {len(report.rows)}, {row.where}", paint, report, stop)
         finally:
-            report.end(command.quiet)
+            stop.patient = False  # there is no iteration to wait for
+            try:
+                report.end(command.quiet)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("while the report was written; --report writes it again") from None
     painted = report.count["done"] + report.count["skipped"]
     return 0 if painted == len(report.rows) and not report.unwritten else 1
 
