@@ -118,10 +118,12 @@ def parse_settings(argv=None, more=()):
     preset = join_values(PRESETS[settings.preset].split())
     if any(word.startswith("--preset=") for word in words):  # a preset, even original, overrides the recipe
         recipe = [word for word in recipe if word.partition("=")[0] not in PRESET_FLAGS]
-    if settings.init_image or settings.init != "noise":  # it replaces their start
+    if any(word.startswith(("--init=", "--init_image=")) for word in words):  # it replaces their start
+        replaced = ["--init=", "--init_image="]
+        if settings.init_image or settings.init != "noise":
+            replaced.append("--noise_ratio=")
         recipe, preset = (
-            [word for word in before if not word.startswith(("--init=", "--noise_ratio="))]
-            for before in (recipe, preset)
+            [word for word in before if not word.startswith(tuple(replaced))] for before in (recipe, preset)
         )
     settings = parse_words([*recipe, *preset, *words])
     if fault := contradiction(settings):
@@ -140,8 +142,9 @@ def contradiction(settings):
     for name in "shard", "report":
         if getattr(settings, name) != getattr(Settings, name):
             return f"argument --{name}: is only for --batch and --vary"
-    if not settings.epochs:
-        return "argument --epochs: at least one number is needed"
+    for name in "epochs", "neighbour_share":
+        if not getattr(settings, name):
+            return f"argument --{name}: at least one number is needed"
     if not 1 <= len(settings.frame_epochs) <= 8:
         return f"argument --frame_epochs: {len(settings.frame_epochs)} numbers; give 1 to 8, one for each scale"
     if len(settings.epochs) > settings.scales > 0:
@@ -159,6 +162,8 @@ def contradiction(settings):
             return f"argument --{name}: {max(names, key=names.count)} is given twice; give it once, with its weight"
     if settings.alpha == settings.beta == 0:
         return "arguments --alpha and --beta: one of them must be above 0"
+    if settings.beta == 0 and any(0 < share < 1 for share in settings.neighbour_share):
+        return "arguments --beta and --neighbour_share: without a style cost the share can only be 0 or 1"
     if settings.style_weights and len(settings.style_weights) != styles:
         return f"argument --style_weights: {len(settings.style_weights)} for {styles} of --style_image_filename"
     if len(settings.style_scale) not in (1, styles):

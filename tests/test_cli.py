@@ -203,6 +203,11 @@ MISTAKES = {
         "or --scales 0 (with --preset fine)",
     ),
     "epochs of nothing": (["--epochs", ""], "argument --epochs: at least one number is needed"),
+    "a share of nothing": (["--neighbour_share", ""], "argument --neighbour_share: at least one number is needed"),
+    "a share of no style cost": (
+        ["--beta", "0", "--neighbour_share", "1", "0.5"],
+        "arguments --beta and --neighbour_share: without a style cost the share can only be 0 or 1",
+    ),
     "no preset": (["--preset", "coarse"], "argument --preset: invalid choice: 'coarse' (choose from"),
     "no padding": (["--padding", "wrap"], "argument --padding: invalid choice: 'wrap' (choose from"),
     "no style cost": (["--style_cost", "wct"], "argument --style_cost: invalid choice: 'wct' (choose from"),

@@ -71,6 +71,12 @@ def test_a_start_wins_over_that_of_a_preset_and_of_a_recipe(paint_here, tmp_path
             assert (settings.init_image, settings.init) == ("great_wave.jpg", "noise")
             settings = nst.flags.parse_settings([*before, "--init", "content"])
             assert (settings.init, settings.noise_ratio) == ("content", nst.settings.Settings.noise_ratio)
+    assert paint_here("--init_image", "great_wave.jpg", "--output_dir", "started")[0] == 0
+    recipe = ["--settings", str(tmp_path / "started" / "settings.json")]
+    for init in "content", "noise":
+        settings = nst.flags.parse_settings([*recipe, "--init", init])
+        assert (settings.init_image, settings.init) == ("", init)
+    assert nst.flags.parse_settings(["--preset", "fine", "--init", "noise"]).noise_ratio == 0.1
 
 
 def test_original_is_the_defaults():
