@@ -58,7 +58,7 @@ def ready(job, stop):
     height, width = job.originals.content.size
     with shortage_explained("for the weights; close other programs"):
         in_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and device.has_bfloat16())
-        model = load_model(job.weights.name, layers_needed(settings), settings.pooling, settings.padding, in_bfloat16)
+        model = load_model(job.weights, layers_needed(settings), settings.pooling, settings.padding, in_bfloat16)
     if settings.optimizer == "adam":
         # With small weights the gradient would be lost in Adam's epsilon.
         weights = settings.alpha, settings.beta, settings.tv_weight, settings.light_weight
@@ -109,10 +109,13 @@ def could_be_faster(settings, model):
 
 
 @functools.lru_cache(maxsize=1)
-def load_model(path, layers, pooling, padding, in_bfloat16):
-    """nst_utils.load_vgg_model, once for all jobs of a batch that follow each other with the same network."""
+def load_model(source, layers, pooling, padding, in_bfloat16):
+    """nst_utils.load_vgg_model, once for all jobs that follow each other with the same network.
+
+    source is a nst.network.weights.Source. It has the SHA-256 of its file, so a file that changed is read again.
+    """
     nst.descent.sight.CACHE.kept.clear()  # the cached graphs would keep the previous network in memory
-    model = nst_utils.load_vgg_model(path, layers, pooling, padding)
+    model = nst_utils.load_vgg_model(source.name, layers, pooling, padding)
     return convolution.narrow(model) if in_bfloat16 else model
 
 

@@ -18,8 +18,10 @@ import tensorflow as tf
 from PIL import ExifTags, Image
 
 import nst.flags
+import nst.network.weights
 import nst.notebook
 import nst.settings
+import recipe
 from conftest import ROOT
 from nst import paint
 from nst.descent import optimizers
@@ -76,6 +78,17 @@ def test_it_paints_what_the_command_paints(here, paint_here, inputs, slope, tmp_
         rows = [{name.removesuffix("_cost"): float(cost) for name, cost in row.items()} for row in csv.DictReader(file)]
     assert [row for row in result.costs if row["iteration"] % 2 == 0] == rows
     assert result.costs[-1]["iteration"] == (2 if case == "plain" else 5)
+
+
+def test_weights_that_were_replaced_are_read_again(here, inputs, tmp_path):
+    """A cell of a notebook that is run again paints with the file as it is then."""
+    weights = nst.network.weights.read(inputs / "thin.mat")
+    costs = []
+    for factor in 1, 0.5:
+        kernel, bias = weights["conv1_1"]
+        recipe.write_mat(tmp_path / "mine.mat", {**weights, "conv1_1": (kernel * factor, bias)})
+        costs.append(here(weights="mine.mat", epochs=1).costs[0]["total"])
+    assert costs[1] < costs[0]
 
 
 def test_it_is_shown_by_a_notebook_and_writes_nothing(here, tmp_path, inputs):
