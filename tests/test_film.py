@@ -20,6 +20,7 @@ import nst.films.job
 import nst.films.painting
 import nst.pictures.colours
 import nst.pictures.scene
+import nst.stop
 import nst_utils
 import recipe
 from nst.errors import RunError
@@ -268,7 +269,11 @@ def test_a_film_that_fades_in_has_the_colours_of_what_it_shows(tmp_path, prepare
         Image.eval(frame(0), lambda value, i=i: round(value * min(1, i / 8))).save(tmp_path / f"{i:02d}.png")
     single = prepared(content_image_filename=str(tmp_path / "15.png"), **how)
     settings = dataclasses.replace(single.settings, content_image_filename=str(tmp_path))
-    of_content = painting.colours_of_shot(nst.films.job.prepare(settings), 0)
+    job, stop = nst.films.job.prepare(settings), nst.stop.Stop()
+    of_content = painting.colours_of_shot(job, 0, stop)
+    stop.signum = signal.SIGINT
+    with pytest.raises(KeyboardInterrupt):
+        painting.colours_of_shot(job, 0, stop)
     in_film = nst.pictures.scene.make_scene(single.originals, settings, of_content)
     for painted, alone in (in_film.content, single.scene.content), (in_film.styles[0], single.scene.styles[0]):
         assert np.abs(painted.image.mean((0, 1)) - alone.image.mean((0, 1))).max() < 12
@@ -339,7 +344,10 @@ def scenes(tmp_path):
     return "shots"
 
 
-def test_a_frame_that_continues_has_the_shares_of_the_scales_that_it_paints(paint_here, films, monkeypatch):
+@pytest.mark.parametrize("scales, frame_epochs", [(3, 2), (2, 3)])
+def test_a_frame_that_continues_has_the_shares_of_the_scales_that_it_paints(
+    paint_here, films, monkeypatch, scales, frame_epochs
+):
     make_scale, made = nst.films.painting.make_scale, []
 
     def noted(scene, shrink, epochs, settings, *more):
@@ -347,10 +355,12 @@ def test_a_frame_that_continues_has_the_shares_of_the_scales_that_it_paints(pain
         return make_scale(scene, shrink, epochs, settings, *more)
 
     monkeypatch.setattr(nst.films.painting, "make_scale", noted)
-    flags = ("--scales", 3, "--epochs", 1, "--frame_epochs", 1, 1, "--neighbour_share", 0.5, 0.4, 0.3)
+    shares = [0.5, 0.4, 0.3][:scales]
+    flags = ("--scales", scales, "--epochs", 1, "--frame_epochs", *[1] * frame_epochs, "--neighbour_share", *shares)
     assert paint_here("--content_image_filename", films / "frames", "--frames", ":2", *flags)[0] == 0
-    first, continued = made[:3], made[3:]
-    assert first == [(4, 0.5), (2, 0.4), (1, 0.3)] and continued == first[1:]
+    first, continued = made[:scales], made[scales:]
+    assert first == [(2 ** (scales - 1 - k), share) for k, share in enumerate(shares)]
+    assert continued == (first[1:] if scales == 3 else [(4, 0.5), *first])
 
 
 def test_another_scene_is_painted_as_a_film_of_its_own(paint_here, scenes, tmp_path, pixels):

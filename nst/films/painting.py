@@ -63,7 +63,7 @@ def paint(job, stop):
         for number, image in job.film.images(max(0, done)):
             originals = job.originals.with_content(image)
             if number == done:
-                before = resumed(job, originals)
+                before = resumed(job, originals, stop)
                 continue
             before = paint_frame(job, number, originals, before, model, optimizer, stop)
             state = {"settled": before.settled, "reference": before.reference, "scene": before.first}
@@ -73,10 +73,10 @@ def paint(job, stop):
     return record.history.last
 
 
-def resumed(job, originals):
+def resumed(job, originals, stop):
     """The frame that the checkpoint ends with."""
     first = int(job.checkpoint.get("scene", 0))
-    of_content = colours_of_shot(job, first)
+    of_content = colours_of_shot(job, first, stop)
     scene, original = make_scene(originals, job.settings, of_content), as_bytes(originals)
     picture, settled = (job.checkpoint[name] for name in ("picture", "settled"))
     reference = job.checkpoint.get("reference", original)
@@ -98,12 +98,12 @@ def paint_frame(job, number, originals, before, model, optimizer, stop):
         schedule, repeats, settled = halving(settings.frame_epochs), len(job.film.chosen), scene.trust
         first, of_content = before.first, before.of_content
     else:
-        first, of_content = number, colours_of_shot(job, number)
+        first, of_content = number, colours_of_shot(job, number, stop)
         scene = make_scene(originals, settings, of_content)
         schedule, repeats, settled = job.schedule, 1, np.ones(scene.content.size, "float32")
-    skipped = max(0, len(job.schedule) - len(schedule))  # the coarsest scales, whose settings do not count here
+    coarser = len(job.schedule) - len(schedule)  # scales of a picture; a film's scale has the settings of its size
     scales = [
-        make_scale(scene, shrink, epochs, settings.of_scale(skipped + k), model, stop.check, epochs * repeats)
+        make_scale(scene, shrink, epochs, settings.of_scale(max(0, coarser + k)), model, stop.check, epochs * repeats)
         for k, (shrink, epochs) in enumerate(schedule)
     ]
     for last in optimizers.descend(scales, optimizer):  # noqa: B007 (the last one counts)
@@ -159,7 +159,7 @@ def as_bytes(originals):
     return np.rint(originals.content.image).astype("uint8")
 
 
-def colours_of_shot(job, first):
+def colours_of_shot(job, first, stop):
     """{region: Moments} of the content in the shot that starts with frame first; None if no colours change.
 
     Frames are weighted by their contrast, because a dark or fading frame shows little of the shot's colours.
@@ -171,6 +171,7 @@ def colours_of_shot(job, first):
         nst.progress.say(f"Measuring the colours of the shot that begins at frame {first + 1}", quiet=settings.quiet)
     found, before = {}, None
     for _, image in job.film.images(first):
+        stop.check()
         small = small_content(job.originals, image)
         here = flow.evenly_lit(np.asarray(small.image, "uint8"))
         both = before is not None and here is not None
