@@ -75,7 +75,9 @@ def comment(recipe, settings):
 
 def mark_of(recipe):
     """The mark of a numbered picture that has no recipe in it: it tells nothing but that the picture is of this run."""
-    settings = {name: value for name, value in recipe["settings"].items() if name not in CHANGEABLE}
+    # A file is known by its SHA-256: its name can change before --resume.
+    skipped = {*CHANGEABLE, *recipe["sha256"]}
+    settings = {name: value for name, value in recipe["settings"].items() if name not in skipped}
     known = {"settings": settings, "sha256": recipe["sha256"], "iteration": recipe["iteration"]}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).digest()[:16]
 
@@ -89,8 +91,8 @@ def is_of_run(path, recipe, first):
         defaults = json.loads(json.dumps({field.name: field.default for field in FIELDS.values()}))
         # A picture of an older version lacks the settings that came later.
         settings = {name: its["settings"].get(name, defaults.get(name)) for name in recipe["settings"]}
-        changes = dict.fromkeys(CHANGEABLE)  # --resume can have changed these
-        alike = names_only({**settings, **changes}) == names_only({**recipe["settings"], **changes})
+        changes = dict.fromkeys({*CHANGEABLE, *recipe["sha256"]})  # the names of files too: --resume allows it
+        alike = {**settings, **changes} == {**recipe["settings"], **changes}
         return alike and its["sha256"] == recipe["sha256"] and its["iteration"] == int(path.stem) - first
     except (InputError, OSError, ValueError, SyntaxError, KeyError, TypeError, AttributeError):
         return False

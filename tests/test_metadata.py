@@ -66,6 +66,17 @@ def test_a_film_knows_its_frames_too(paint_here, tmp_path, inputs):
     assert nst.recipe.is_of_run(frame, recipe, 1) and not nst.recipe.is_of_run(frame, recipe, 0)
 
 
+@pytest.mark.parametrize("metadata", ["recipe", "none"])
+def test_a_run_knows_its_pictures_also_if_a_file_has_another_name(paint_here, tmp_path, inputs, metadata):
+    flags = ("--metadata", metadata, "--animation", "gif", "--resume")
+    shutil.copy(inputs / "style.png", tmp_path / "renamed.png")
+    assert paint_here(*flags, "--epochs", 1)[0] == 0
+    assert paint_here(*flags, "--epochs", 5, "--style_image_filename", "renamed.png")[0] == 0
+    assert Image.open(tmp_path / "output" / "generated_image.gif").n_frames == 4  # start, 0.png, 2.png and result
+    paint_here("--epochs", 1, "--seed", 1)
+    assert not (tmp_path / "output" / "4.png").exists()
+
+
 def test_metadata_can_be_taken_from_a_finished_run(paint_here, tmp_path):
     paint_here()
     assert b"style_weights" in shared(tmp_path / "output")["generated_image.jpg"]
