@@ -229,6 +229,19 @@ def test_the_holds_of_a_gif_are_kept(paint_here, tmp_path):
     assert min(steps[0], steps[20]) > 3 * max(steps[1:20])
 
 
+def test_a_film_that_is_a_few_pixels_wide_is_read(tmp_path):
+    film, shown = read(make(tmp_path / "narrow.mkv", "-c:v", "ffv1", source="testsrc=size=8x64:rate=10:duration=0.3"))
+    assert film.count == 3 and shown[0].shape == (64, 8, 3)
+
+
+def test_an_ffmpeg_that_is_not_where_its_variable_says_is_missing(tmp_path):
+    """It is asked in another process, because imageio-ffmpeg remembers its answer."""
+    code = "from nst.pictures import ffmpeg; print(ffmpeg.executable(), ffmpeg.shortage())"
+    environment = {**os.environ, "IMAGEIO_FFMPEG_EXE": str(tmp_path / "none")}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.startswith("None ffmpeg, which is not installed here") and run.stderr == ""
+
+
 @pytest.mark.parametrize("rate, exact", [("24000/1001", 24000 / 1001), ("30000/1001", 30000 / 1001), ("24", 24)])
 def test_the_rate_of_television_is_exact(tmp_path, rate, exact):
     path = make(tmp_path / "film.mp4", source=f"testsrc=size=64x48:rate={rate}:duration=1")

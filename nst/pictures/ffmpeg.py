@@ -10,6 +10,7 @@ import functools
 import mimetypes
 import os
 import re
+import shutil
 import subprocess
 from typing import NamedTuple
 
@@ -46,9 +47,9 @@ class Facts(NamedTuple):
 
 
 def executable():
-    """The path of ffmpeg, or None."""
+    """The path of ffmpeg, or None if there is none that can run."""
     try:
-        return imageio_ffmpeg.get_ffmpeg_exe()
+        return shutil.which(imageio_ffmpeg.get_ffmpeg_exe())  # IMAGEIO_FFMPEG_EXE can name what is not there
     except RuntimeError:
         return None
 
@@ -129,7 +130,7 @@ def facts_of(path, changed, size):
     if len(times) < 2:  # to ffmpeg a picture is a film of one frame
         return None
     shown = dict(re.findall(r" (fmt|sar|s|color_space|color_trc):(\S+)", told.partition("Parsed_showinfo")[2]))
-    lines = int(re.search(r", \d{2,}x(\d+)", stream)[1])
+    lines = int(re.search(r", \d+x(\d+)", stream)[1])
     untold = shown.get("color_space", "unknown") == "unknown" and shown["fmt"].startswith(("yuv", "nv", "uyvy", "p0"))
     return Facts(
         size=square(shown["s"], shown["sar"]),
