@@ -145,6 +145,14 @@ def test_an_mp4_goes_from_the_start_to_the_result(paint_here, tmp_path, odd_pict
     assert not near(frames[0], frames[-1], 8)
 
 
+def test_a_gif_is_not_longer_because_its_times_are_rounded(tmp_path):
+    """177 pictures would each be shown for 45 ms; a GIF counts in 10 ms."""
+    pictures = [lambda i=i: Image.new("RGB", (8, 8), (i, 0, 255 - i)) for i in range(177)]
+    nst.pictures.animation.write_animation(tmp_path / "odd.gif", (8, 8), pictures)
+    with Image.open(tmp_path / "odd.gif") as gif:
+        assert sum(frame.info["duration"] for frame in ImageSequence.Iterator(gif)) <= 10_000
+
+
 @pytest.mark.parametrize("suffix", ["gif", "mp4"])
 def test_an_animation_of_very_many_pictures_is_short_and_holds_one_at_a_time(tmp_path, suffix):
     opened, pictures = [], []

@@ -30,7 +30,7 @@ def write_animation(path, size, pictures, comment=""):
 
 def write_gif(path, size, pictures, count, seconds, comment):
     """Pillow takes the pictures one by one, and keeps a byte for each pixel."""
-    milliseconds = [10 * round(100 * seconds)] * (count - 1) + [1000 * HOLD_SECONDS]
+    milliseconds = [10 * int(100 * seconds)] * (count - 1) + [1000 * HOLD_SECONDS]
     options = {"append_images": pictures, "duration": milliseconds, "loop": 0, "comment": comment}
     next(pictures).save(path, "GIF", save_all=True, **options)
 
