@@ -108,6 +108,14 @@ def test_a_reader_is_told_whose_range_a_file_is_read_in(tmp_path):
     assert networks.remark(networks.find("random")) == ""
 
 
+def test_the_first_bytes_and_not_the_name_say_what_a_file_is(tmp_path):
+    recipe.write_safetensors(tmp_path / "vgg.bin", THIN_16)
+    assert "torchvision's" in networks.remark(networks.find(str(tmp_path / "vgg.bin")))
+    recipe.write_mat(tmp_path / "vgg.safetensors", THIN_16)
+    assert networks.remark(networks.find(str(tmp_path / "vgg.safetensors"))) == ""
+    np.testing.assert_array_equal(networks.read(tmp_path / "vgg.safetensors")["conv1_2"][0], THIN_16["conv1_2"][0])
+
+
 def test_half_precision_is_read(tmp_path):
     recipe.write_safetensors(tmp_path / "vgg.safetensors", THIN_16, dtype="float16")
     kernel, bias = networks.read(tmp_path / "vgg.safetensors")["conv2_1"]

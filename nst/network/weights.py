@@ -147,7 +147,7 @@ def read(path):
         read_format = read_keras_h5
     elif head.startswith(b"MATLAB 5.0"):
         read_format = read_matconvnet
-    elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100e6:  # the length of the JSON header
+    elif is_safetensors(head):
         read_format = read_safetensors
     else:
         raise InputError(f"weights {path}: {what_else(path, head)}")
@@ -159,6 +159,11 @@ def read(path):
         raise InputError(f"weights {path}: truncated or damaged ({reason(error)}); {AGAIN}") from error
     check(weights, path)
     return weights
+
+
+def is_safetensors(head):
+    """Whether a file that begins with these bytes is one: the length of a JSON header, and the header."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100e6
 
 
 def what_else(path, head):
@@ -304,8 +309,11 @@ def is_caffe(path, kernel):
 
 def remark(source):
     """What a reader should know of how the weights of a Source are read; "" if nothing."""
-    if source.path is None or source.path.suffix != ".safetensors":
+    if source.path is None:
         return ""
+    with open(source.path, "rb") as file:
+        if not is_safetensors(file.read(9)):
+            return ""
     import safetensors
 
     with safetensors.safe_open(source.path, "numpy") as file:
