@@ -15,7 +15,7 @@ from nst.presets import PRESETS
 
 COARSEST_SIDE = 64  # pixels: the long side that --scales 0 starts with
 RECIPE_FILE = "settings.json"  # in the output folder
-COSTS = ("total", "content", "style", "neighbours", "tv", "light", "temporal")  # J and the terms that it is made of
+COST_NAMES = ("total", "content", "style", "neighbours", "tv", "light", "temporal")  # J and its terms
 FRAME_EPOCHS, TEMPORAL_WEIGHT = (8, 4, 2), 100.0
 
 

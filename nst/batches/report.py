@@ -18,12 +18,12 @@ import nst.batches.page
 import nst.batches.sheet
 import nst.files
 from nst.errors import WriteError, with_path
-from nst.settings import COSTS, PICTURES
+from nst.settings import COST_NAMES, PICTURES
 
 PICTURED = {"content_image_filename": "content", "style_image_filename": "style"}  # settings shown as pictures
 COLUMNS = (
     *("line", *PICTURED, "output_dir", "status", "seconds"),
-    *(f"{name}_cost" for name in COSTS),
+    *(f"{name}_cost" for name in COST_NAMES),
     "message",
 )
 # From one update of the table and the page to the next there are at least these seconds, and this share of the jobs.
@@ -113,7 +113,7 @@ class Report:
     def write_page(self):
         """Write the page of all jobs. Raises WriteError."""
         varying = [PICTURED.get(name, name) for name in self.varying]
-        costs = [name for name in COSTS if any(entry[f"{name}_cost"] for entry in self.entries.values())]
+        costs = [name for name in COST_NAMES if any(entry[f"{name}_cost"] for entry in self.entries.values())]
         page = nst.batches.page.render(self.name, varying, costs, list(self.jobs.values()), self.legend)
         nst.files.write_text(self.page, page)
 
@@ -167,7 +167,7 @@ def as_entry(row, status, costs=None, seconds=0, message=""):
         "output_dir": row.settings.output_dir,
         "status": status,
         "seconds": f"{seconds:.1f}" if status in ENDED else "",
-        **{f"{name}_cost": (costs or {}).get(name, "") for name in COSTS},
+        **{f"{name}_cost": (costs or {}).get(name, "") for name in COST_NAMES},
         "message": message,
     }
     return {column: nst.batches.page.plain(str(value)) for column, value in entry.items()}
