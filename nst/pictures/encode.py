@@ -13,7 +13,7 @@ from nst.pictures import exif
 from nst.pictures.decode import bounded
 
 COMMENT = "Comment"  # the keyword of the PNG standard
-MARK = b"nsTr"  # the name of a chunk of a PNG; by its capital it is one that other programs pass over
+MARK = b"nsTr"  # the name of a chunk of a PNG; by its small first letter other programs know that they can pass it over
 DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH = 270, 282, 283, 296, 2  # tags of TIFF and EXIF
 # Pillow's options for each format: colours at full resolution, and no loss where the format allows it.
 WRITING = {
@@ -69,12 +69,10 @@ def remarks(format, comment, dpi, kept, mark):
     if format == "TIFF":
         place = {exif.CAMERA: 1} if exif.CAMERA in kept else {}  # with_camera puts the block there
         return {"tiffinfo": {**kept, **place}, **({"description": comment} if comment else {}), **density}
-    if format == "WEBP":
-        kept = {**kept, DESCRIPTION: comment} if comment else dict(kept)
-        if dpi:
-            kept |= {X_RESOLUTION: dpi, Y_RESOLUTION: dpi, RESOLUTION_UNIT: INCH}
-        return {"exif": exif.encoded(kept)}
-    return {}
+    kept = {**kept, DESCRIPTION: comment} if comment else dict(kept)  # WebP
+    if dpi:
+        kept |= {X_RESOLUTION: dpi, Y_RESOLUTION: dpi, RESOLUTION_UNIT: INCH}
+    return {"exif": exif.encoded(kept)}
 
 
 def read_mark(path):
