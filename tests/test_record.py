@@ -145,12 +145,14 @@ def test_an_mp4_goes_from_the_start_to_the_result(paint_here, tmp_path, odd_pict
     assert not near(frames[0], frames[-1], 8)
 
 
-def test_a_gif_is_not_longer_because_its_times_are_rounded(tmp_path):
-    """177 pictures would each be shown for 45 ms; a GIF counts in 10 ms."""
-    pictures = [lambda i=i: Image.new("RGB", (8, 8), (i, 0, 255 - i)) for i in range(177)]
-    nst.pictures.animation.write_animation(tmp_path / "odd.gif", (8, 8), pictures)
+def test_an_animation_is_not_longer_because_its_times_are_rounded(tmp_path):
+    """A GIF counts in 10 ms, and 177 pictures would take 45 each; an .mp4 of 43 holds the last for 10.75 of theirs."""
+    pictures = [lambda i=i: Image.new("RGB", (64, 64), (i, 0, 255 - i)) for i in range(177)]
+    for name, count in ("odd.gif", 177), ("odd.mp4", 43):
+        nst.pictures.animation.write_animation(tmp_path / name, (64, 64), pictures[:count])
     with Image.open(tmp_path / "odd.gif") as gif:
         assert sum(frame.info["duration"] for frame in ImageSequence.Iterator(gif)) <= 10_000
+    assert 9 < imageio.immeta(tmp_path / "odd.mp4", plugin="FFMPEG")["duration"] <= 10
 
 
 @pytest.mark.parametrize("suffix", ["gif", "mp4"])

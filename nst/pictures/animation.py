@@ -36,7 +36,7 @@ def write_gif(path, size, pictures, count, seconds, comment):
 
 
 def write_mp4(path, size, pictures, count, seconds, comment):
-    held = round(HOLD_SECONDS / seconds)
+    held = int(HOLD_SECONDS / seconds)
 
     def all_pictures():
         for picture in pictures:
