@@ -119,11 +119,11 @@ def parse_settings(argv=None, more=()):
     if any(word.startswith("--preset=") for word in words):  # a preset, even original, overrides the recipe
         recipe = [word for word in recipe if word.partition("=")[0] not in PRESET_FLAGS]
     if any(word.startswith(("--init=", "--init_image=")) for word in words):  # it replaces their start
-        replaced = ["--init=", "--init_image="]
+        replaced = {"--init", "--init_image"}
         if settings.init_image or settings.init != "noise":
-            replaced.append("--noise_ratio=")
+            replaced.add("--noise_ratio")
         recipe, preset = (
-            [word for word in before if not word.startswith(tuple(replaced))] for before in (recipe, preset)
+            [word for word in before if word.partition("=")[0] not in replaced] for before in (recipe, preset)
         )
     settings = parse_words([*recipe, *preset, *words])
     if fault := contradiction(settings):
