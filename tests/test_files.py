@@ -21,6 +21,7 @@ import nst.pictures.decode
 import nst.pictures.encode
 import recipe
 from nst.errors import InputError, WriteError
+from nst.pictures.originals import Reader
 
 BASE = recipe.content(height=24, width=32)  # what a viewer shows of the pictures below, unless they say otherwise
 RGB = Image.fromarray(BASE)
@@ -43,11 +44,11 @@ def with_alpha(image, mode):
     return image
 
 
-def turned(path):
+def turned(path, image=RGB):
     """Lying on its side, with an EXIF entry that says so."""
     exif = Image.Exif()
     exif[274] = 6
-    RGB.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=100, subsampling=0)
+    image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=100, subsampling=0)
 
 
 def palette(path, **options):
@@ -102,6 +103,7 @@ FLOATS = (BASE / 255).astype("float32")
 LINEAR = np.where(FLOATS <= 0.04045, FLOATS / 12.92, ((FLOATS + 0.055) / 1.055) ** 2.4).astype("float32")
 HALF_FLOAT = (np.asarray(HALF) / 255).astype("float32")
 RAMP = np.linspace(0, 1, 24 * 32, dtype="float32").reshape(24, 32)
+SIXTEEN_BITS = Image.fromarray((RAMP * 65535).astype("uint16"))
 SWAPPED = BASE[..., [1, 0, 2]]
 
 # name of the file: how it is made, what a viewer shows of it, and by how many grey levels it may differ
@@ -110,6 +112,10 @@ PICTURES = {
     "turned.png": (turned, BASE, 0),
     "turned.jpg": (turned, BASE, 8),
     "turned.tif": (turned, BASE, 0),
+    "turned grey.tif": (lambda path: turned(path, GREY), grey(GREY), 0),
+    "turned rgba.tif": (lambda path: turned(path, with_alpha(RGB, "RGB")), over_white(RGB), 1),
+    "turned cmyk.tif": (lambda path: turned(path, RGB.convert("CMYK")), BASE, 1),
+    "turned 16 bit grey.tif": (lambda path: turned(path, SIXTEEN_BITS), grey(RAMP * 255), 1),
     "grey.png": (GREY.save, grey(GREY), 0),
     "grey.jpg": (lambda path: GREY.save(path, quality=100), grey(GREY), 8),
     "palette.png": (palette, np.asarray(RGB.quantize(16).convert("RGB")), 0),
@@ -129,10 +135,33 @@ PICTURES = {
     "cmyk.jpg": (lambda path: RGB.convert("CMYK").save(path, quality=100, subsampling=0), BASE, 8),
     "ycck.jpg": (ycck, BASE, 8),
     "cmyk.tif": (RGB.convert("CMYK").save, BASE, 1),
-    "16 bit grey.png": (Image.fromarray((RAMP * 65535).astype("uint16")).save, grey(RAMP * 255), 1),
-    "16 bit grey.tif": (Image.fromarray((RAMP * 65535).astype("uint16")).save, grey(RAMP * 255), 1),
+    "16 bit grey.png": (SIXTEEN_BITS.save, grey(RAMP * 255), 1),
+    "16 bit grey.tif": (SIXTEEN_BITS.save, grey(RAMP * 255), 1),
+    "16 bit grey, 0 is white.tif": (
+        lambda path: tifffile.imwrite(path, 65535 - np.asarray(SIXTEEN_BITS), photometric="miniswhite"),
+        grey(RAMP * 255),
+        1,
+    ),
+    "16 bit grey, 0 is white, linear.tif": (
+        lambda path: tifffile.imwrite(
+            path,
+            65535 - np.rint(LINEAR[..., 0] * 65535).astype("uint16"),
+            photometric="miniswhite",
+            byteorder=">",
+            iccprofile=profile(swap=False, linear=True),
+        ),
+        grey(BASE[..., 0]),
+        1,
+    ),
     "16 bit rgb.png": (sixteen_bit_rgb_png, BASE, 0),
     "16 bit rgb.tif": (lambda path: tifffile.imwrite(path, BASE.astype("uint16") * 257, photometric="rgb"), BASE, 0),
+    "16 bit planes.tif": (
+        lambda path: tifffile.imwrite(
+            path, BASE.transpose(2, 0, 1).astype("uint16") * 257, photometric="rgb", planarconfig="separate"
+        ),
+        BASE,
+        0,
+    ),
     "32 bit grey.tif": (Image.fromarray((RAMP * 1e6).astype("int32")).save, grey(RAMP * 255), 1),
     "float.tif": (Image.fromarray(RAMP).save, grey(RAMP * 255), 1),
     "float to 1000.tif": (Image.fromarray(RAMP * 1000).save, grey(RAMP * 255), 1),
@@ -144,6 +173,13 @@ PICTURES = {
     ),
     "float rgba.tif": (
         lambda path: tifffile.imwrite(path, np.dstack([FLOATS, HALF_FLOAT]), photometric="rgb", extrasamples=[2]),
+        over_white(RGB),
+        2,
+    ),
+    "float rgba, associated.tif": (
+        lambda path: tifffile.imwrite(
+            path, np.dstack([FLOATS * HALF_FLOAT[..., np.newaxis], HALF_FLOAT]), photometric="rgb", extrasamples=[1]
+        ),
         over_white(RGB),
         2,
     ),
@@ -225,7 +261,7 @@ def test_what_a_viewer_shows_is_what_is_read(tmp_path, name):
     make, shown, tolerance = PICTURES[name]
     make(tmp_path / name)
     image = nst.pictures.decode.read_image(tmp_path / name)
-    assert image.mode == "RGB"
+    assert image.mode == "RGB" and Reader(10**6).size(str(tmp_path / name)) == image.size
     difference = np.abs(np.asarray(image, float) - shown)
     assert difference.max() <= tolerance and difference.mean() <= max(0.5, tolerance / 8)
 

@@ -93,6 +93,30 @@ def test_a_picture_is_no_film_and_a_gif_is_one_if_frames_are_asked_for(films, in
     assert video.find_film(films / "pan.gif", "", 10**6) is None
 
 
+def test_a_photograph_is_no_film_even_with_another_picture_in_its_file(tmp_path):
+    """As cameras write them: beside the photograph a smaller one, such as a depth map."""
+    frame(0).save(tmp_path / "a.jpg")
+    frame(0).save(tmp_path / "b.jpg", format="MPO", save_all=True, append_images=[frame(1).resize((20, 15))])
+    for name in "a.jpg", "b.jpg":
+        assert video.find_film(tmp_path / name, "all", 10**6) is None
+
+
+def test_a_film_that_lies_on_its_side_is_upright(tmp_path):
+    """An animation, and a folder of TIFFs, whose size Pillow turns before it is asked to."""
+    exif = Image.Exif()
+    exif[274] = 6
+    lying = [frame(i).transpose(Image.Transpose.ROTATE_90) for i in range(2)]
+    lying[0].save(tmp_path / "a.webp", save_all=True, append_images=lying[1:], exif=exif, lossless=True)
+    (tmp_path / "shots").mkdir()
+    for i in range(2):
+        lying[i].save(tmp_path / "shots" / f"{i}.tif", exif=exif)
+    for name in "a.webp", "shots":
+        film = video.find_film(tmp_path / name, "all", 10**6)
+        assert film.size == (WIDTH, HEIGHT)
+        for number, image in film.images():
+            np.testing.assert_array_equal(np.asarray(image), np.asarray(frame(number)))
+
+
 def test_a_film_keeps_its_rate_its_sound_and_its_recipe(films, paint_here, tmp_path):
     flags = ("--content_image_filename", films / "pan.mp4", *FAST)
     status, printed, error = paint_here(*flags, "--frames", "2:8")
@@ -185,7 +209,7 @@ REFUSED = {
     "a folder of none": (["--content_image_filename", "{films}/empty"], "no pictures in it, and a film has some"),
     "a picture": (
         ["--content_image_filename", "chelsea.jpg", "--frames", "3:4"],
-        "argument --frames: 3:4 is none of the 1",
+        "argument --frames: chelsea.jpg is not a film",
     ),
     "too large": (["--max_pixels", "3000"], "frames of over 3,000 pixels, the most that is read; raise max_pixels"),
 }

@@ -19,6 +19,8 @@ from nst.pictures import deep
 # The most pixels of a picture that is read: Pillow's limit, against small files that unpack to more than memory holds.
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS
 ORIENTATION, SUBFILE_TYPE = ExifTags.Base.Orientation, ExifTags.Base.NewSubfileType
+BITS, COMPRESSION = ExifTags.Base.BitsPerSample, ExifTags.Base.Compression
+PHOTOMETRIC, PLANES = ExifTags.Base.PhotometricInterpretation, ExifTags.Base.PlanarConfiguration
 
 pillow_heif.register_heif_opener()
 
@@ -66,15 +68,35 @@ def read(path, max_pixels=MOST_PIXELS, finish=None, image=None):
 def decoded(path, finish):
     """The Decoded of a file, as in read(). Raises what the decoders raise."""
     try:
-        with Image.open(path) as image:
-            return decoded_image(image, path, finish)
+        with opened(path) as image:
+            if not is_misread(image):
+                return decoded_image(image, path, finish)
     except Image.UnidentifiedImageError as error:
         with open(path, "rb") as file:
             head = file.read(4)
-        if head in deep.TIFF:
-            return Decoded(*finish(upright(deep.read_tiff(path))))
-        what = "not a picture in any format that is read" if head else "an empty file"
-        raise InputError(f"{path}: {what}; give a JPEG, PNG, HEIC, TIFF, WebP, BMP or GIF") from error
+        if head not in deep.TIFF:
+            what = "not a picture in any format that is read" if head else "an empty file"
+            raise InputError(f"{path}: {what}; give a JPEG, PNG, HEIC, TIFF, WebP, BMP or GIF") from error
+    return Decoded(*finish(upright(deep.read_tiff(path))))
+
+
+@contextlib.contextmanager
+def opened(path):
+    """The Pillow image in a file, as a context.
+
+    Pillow gets the file, not its name. By its name Pillow maps an uncompressed TIFF into memory, and reads one that
+    lies on its side in the wrong shape.
+    """
+    with open(path, "rb") as file, Image.open(file) as image:
+        yield image
+
+
+def is_misread(image):
+    """Whether Pillow would take the 16-bit numbers of a TIFF for twice as many of 8 bits."""
+    if image.format != "TIFF":
+        return False
+    tags = image.tag_v2
+    return tags.get(PLANES, 1) == 2 and 16 in tags.get(BITS, ()) and tags.get(COMPRESSION, 1) == 1
 
 
 def decoded_image(image, path, finish):
@@ -85,7 +107,7 @@ def decoded_image(image, path, finish):
     rows, notices = loaded_rows(picture), ()
     if rows < picture.height:
         notices = (f"{path}: cut off; {picture.height - rows} of its {picture.height} rows are grey",)
-    return Decoded(*finish(upright(picture)), notices)
+    return Decoded(*finish(upright(right_way_round(picture))), notices)
 
 
 def loaded_rows(image):
@@ -109,6 +131,15 @@ def loaded_rows(image):
         if rows < image.height / 2:
             raise
         return rows
+
+
+def right_way_round(image):
+    """The image; if it is a TIFF of 16 bits in which 0 is white, its negative. Pillow does that for 8 bits only."""
+    if image.format != "TIFF" or not image.mode.startswith("I;16") or image.tag_v2.get(PHOTOMETRIC) != 0:
+        return image
+    positive = Image.fromarray(65535 - np.asarray(image).astype("uint16"))
+    positive.info = image.info
+    return positive
 
 
 def upright(image):

@@ -7,6 +7,7 @@ import imageio.v3 as imageio
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
+ALPHA = {1: "associated", 2: "straight"}  # by TIFF's number for a channel after the colours
 TIFF = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"  # how a TIFF begins; the latter two are those of a BigTIFF
 
 
@@ -28,23 +29,30 @@ def read_tiff(path):
     except Exception as error:  # a decoder can raise anything
         raise OSError(f"a TIFF of a kind that is not read: {error}; save it as PNG") from error
     values = np.moveaxis(values, 0, -1) if planar else np.atleast_3d(values)
-    has_alpha = np.ravel(tags.get("ExtraSamples", 0))[0] in (1, 2)
-    image = as_image(values, tags.get("InterColorProfile"), has_alpha)
+    if tags.get("PhotometricInterpretation") == 0 and values.dtype.kind == "u":  # 0 is white
+        values = np.iinfo(values.dtype).max - values
+    alpha = ALPHA.get(int(np.ravel(tags.get("ExtraSamples", 0))[0]))
+    image = as_image(values, tags.get("InterColorProfile"), alpha)
     image.getexif()[ExifTags.Base.Orientation] = int(tags.get("Orientation", 1))
     return image
 
 
-def as_image(values, profile=None, has_alpha=False):
+def as_image(values, profile=None, alpha=None):
     """An array (n_H, n_W, n) of more than 8 bits as a Pillow image in sRGB, RGB or RGBA.
 
-    The channels are grey or RGB, then alpha if has_alpha, then others. profile is the ICC profile of the colours,
+    The channels are grey or RGB, then one of ALPHA, if any, then others. profile is the ICC profile of the colours,
     bytes.
     """
     count = 3 if values.shape[2] > 2 else 1
-    colours = scaled(values[..., :count])
+    colours, opacity = scaled(values[..., :count]), None
+    if alpha and values.shape[2] > count:
+        opacity = scaled(values[..., count])
+        if alpha == "associated":  # the colours are multiplied by it
+            share = opacity[..., np.newaxis]
+            colours = np.divide(colours, share, out=np.zeros_like(colours), where=share > 0).clip(0, 1)
     image = converted(colours, profile) or Image.fromarray(to_8_bits(colours.repeat(3 // count, 2)))
-    if has_alpha and values.shape[2] > count:
-        image.putalpha(Image.fromarray(to_8_bits(scaled(values[..., count]))))
+    if opacity is not None:
+        image.putalpha(Image.fromarray(to_8_bits(opacity)))
     return image
 
 

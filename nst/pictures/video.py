@@ -10,18 +10,21 @@ import math
 import os
 import pathlib
 import re
+import warnings
 from typing import NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import ExifTags, Image, ImageSequence
 
 from nst.errors import InputError, RunError, reason
 from nst.pictures import decode, ffmpeg, hdr
 
 PLAYED_EVERYWHERE = "aac", "mp3"  # the sounds in an .mp4 that every browser plays
 EVEN_MILLISECONDS = 2  # times that differ by less are meant to be equal: 33, 33 and 34 are a thirtieth of a second
-ORIENTATION, LYING = 274, (5, 6, 7, 8)  # EXIF's tag, and its values for a picture that lies on its side
+LYING = 5, 6, 7, 8  # the values of EXIF's orientation for a picture that lies on its side
+WIDTH, HEIGHT = ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength
+STILL = "JPEG", "MPO"  # never films: what else a camera puts beside the picture, such as a depth map, is no frame
 
 
 class Film(NamedTuple):
@@ -77,8 +80,8 @@ def find_film(path, frames, max_pixels, folder_rate=ffmpeg.DEFAULT_RATE):
     path = pathlib.Path(path)
     if os.path.isdir(path):  # noqa: PTH112 (Path's own can raise)
         kind = "folder"
-    elif is_picture(path):
-        if not frames:
+    elif format := format_of_picture(path):
+        if not frames or format in STILL:
             return None
         kind = "animation"
     elif not os.path.isfile(path):  # noqa: PTH113 (Path's own can raise)
@@ -130,13 +133,13 @@ def parse_frames(text):
     return slice(*(int(part) if part else None for part in text.split(":")))
 
 
-def is_picture(path):
-    """Whether Pillow reads the format; the size is checked when the picture is read."""
+def format_of_picture(path):
+    """Pillow's name for the format of a picture, None if it has none. The size is checked when the picture is read."""
     try:
         with decode.bounded(None), Image.open(path) as image:
-            return image.format != "MPEG"  # which Pillow knows and cannot decode
+            return image.format if image.format != "MPEG" else None  # which Pillow knows and cannot decode
     except (OSError, ValueError):
-        return False
+        return None
 
 
 # --- Each kind of film: a probe, which gives (size, times in ms of an animation, count, ffmpeg's facts of a video) or
@@ -166,18 +169,18 @@ def read_video(film, first):
 
 
 def probe_animation(path):
-    with decode.bounded(None), Image.open(path) as image:
+    with decode.bounded(None), decode.opened(path) as image:
         milliseconds = []
         for frame in ImageSequence.Iterator(image):
             frame.load()  # a WebP has its duration only then
             milliseconds.append(frame.info.get("duration", 0) or 100)
-        return image.size, milliseconds, len(milliseconds), None
+    return upright_size(path), milliseconds, len(milliseconds), None
 
 
 def read_animation(film, first):
-    with decode.bounded(None), Image.open(film.path) as image:  # find_film has checked the size
+    with decode.bounded(None), decode.opened(film.path) as image:  # find_film has checked the size
         for frame in itertools.islice(ImageSequence.Iterator(image), first, None):
-            yield lambda frame=frame: decode.flatten(frame.copy())[0]
+            yield lambda frame=frame: decode.flatten(decode.upright(frame.copy()))[0]
 
 
 def pictures_in(path):
@@ -187,7 +190,7 @@ def pictures_in(path):
         parts = re.split(r"(\d+)", file.name.casefold())
         return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
-    return sorted((file for file in visible(path) if is_picture(file)), key=key)
+    return sorted((file for file in visible(path) if format_of_picture(file)), key=key)
 
 
 def visible(path):
@@ -205,10 +208,15 @@ def left_out(film):
 
 def upright_size(path):
     """(width, height) of a picture as a viewer shows it, from its header."""
-    with decode.bounded(None), Image.open(path) as image:
-        width, height = image.size
-        has_exif = image.format != "PNG" or "exif" in image.info  # otherwise Pillow decodes a PNG to look for it
-        return (height, width) if has_exif and image.getexif().get(ORIENTATION) in LYING else (width, height)
+    with warnings.catch_warnings(), decode.bounded(None):
+        warnings.simplefilter("ignore")  # remarks on odd metadata
+        with Image.open(path) as image:
+            image = decode.largest_in(image, path) if decode.is_preview(image) else image
+            # Pillow has turned the size of a TIFF, and of no other picture.
+            width, height = (image.tag_v2[tag] for tag in (WIDTH, HEIGHT)) if image.format == "TIFF" else image.size
+            has_exif = image.format != "PNG" or "exif" in image.info  # otherwise Pillow decodes a PNG to look for it
+            lies = has_exif and image.getexif().get(decode.ORIENTATION) in LYING
+    return (height, width) if lies else (width, height)
 
 
 def probe_folder(path):
