@@ -34,20 +34,25 @@ def paint(job, stop):
 class Result:
     """A painted picture. A notebook shows it.
 
-    image       a Pillow image: RGB, or RGBA if the content is transparent and --output_format is not jpg
+    pixels      uint8 (n_H, n_W, 3): the picture, over white if it is transparent
+    image       the picture as a Pillow image: RGB, or RGBA if it is transparent
     costs       a dict for every --print_every-th iteration, and for the last one: its number as "iteration", and the
                 costs after it as "total" (J), "content" (J_content), "style" (J_style), ...
     settings    the Settings, with the flags of the preset
     remarks     what save() writes beside the pixels
     """
 
-    image: Image.Image
+    pixels: np.ndarray
     costs: list
     settings: Settings
     remarks: dict
 
+    @functools.cached_property
+    def image(self):
+        return as_image(self.pixels, self.remarks["alpha"])
+
     def __repr__(self):
-        width, height = self.image.size
+        height, width = self.pixels.shape[:2]
         last = self.costs[-1]
         return f"<a picture of {width} x {height}, cost {last['total']:.4g} after iteration {last['iteration']}>"
 
@@ -62,7 +67,7 @@ class Result:
         path = pathlib.Path(path)
         if path.suffix.lower() not in encode.SUFFIXES:
             raise InputError(f"{path}: its format is not known; give a name that ends in {', '.join(encode.SUFFIXES)}")
-        encode.write_image(path, np.asarray(self.image.convert("RGB")), **self.remarks)
+        encode.write_image(path, self.pixels, **self.remarks)
 
 
 class Memory(Progress):
@@ -73,7 +78,7 @@ class Memory(Progress):
     def add(self, iterate):
         super().add(iterate)
         if self.job.callback:
-            self.job.callback(self.iteration, iterate.costs, functools.partial(as_image, self.job, self.picture))
+            self.job.callback(self.iteration, iterate.costs, functools.partial(image_of, self.job, self.picture))
 
     def end_badly(self, picture):
         """Keep the last good picture."""
@@ -94,17 +99,23 @@ class Memory(Progress):
         canvas, every, rows = self.job.originals.canvas, self.settings.print_every, self.history.rows
         costs = [row for row in rows[:-1] if row[0] % every == 0] + rows[-1:]
         return Result(
-            as_image(self.job, self.picture),
+            pixels_of(self.job, self.picture),
             [{"iteration": int(row[0]), **self.history.costs_of(row)} for row in costs],
             self.settings,
             remarks(canvas, self.settings, self.recipe),
         )
 
 
-def as_image(job, picture):
+def pixels_of(job, picture):
+    """G as the user sees it, uint8 (n_H, n_W, 3)."""
+    return nst_utils.to_pixels(shown(picture, job.originals.canvas, job.settings))
+
+
+def image_of(job, picture):
     """G as the user sees it, as a Pillow image."""
-    canvas = job.originals.canvas
-    image = Image.fromarray(nst_utils.to_pixels(shown(picture, canvas, job.settings)))
-    if canvas.alpha:
-        image.putalpha(canvas.alpha.resize(image.size))
-    return image
+    return as_image(pixels_of(job, picture), job.originals.canvas.alpha)
+
+
+def as_image(pixels, alpha):
+    image = Image.fromarray(pixels)
+    return encode.with_alpha(image, alpha) if alpha else image

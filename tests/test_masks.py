@@ -306,6 +306,18 @@ def test_a_cut_out_stays_one(paint_here, tmp_path, suffix):
     assert status == 2 and f"was made with another --output_format ({suffix}, now jpg)" in told
 
 
+def test_a_soft_edge_looks_over_white_as_it_was_painted(paint_here, tmp_path, inputs, pixels):
+    """Pixels that are partly transparent are painted over white; the file has their colours without it."""
+    image = Image.fromarray(recipe.content(height=30, width=40))
+    image.putalpha(Image.fromarray(np.tile(np.linspace(0, 255, 40).astype("uint8"), (30, 1))))
+    image.save(tmp_path / "soft.png")
+    flags = ("--content_image_filename", "soft.png", "--output_format", "png", "--epochs", 1)
+    assert paint_here(*flags, "--learning_rate", 1e-9, "--noise_ratio", 0)[::2] == (0, "")
+    result = pixels(tmp_path / "output" / "generated_image.png").astype(int)
+    there = np.s_[:, 12:, :3]
+    assert np.abs(result[there] - np.asarray(image, int)[there]).max() <= 6
+
+
 def test_a_jpeg_of_a_cut_out_is_over_white(prepared, tmp_path):
     image = Image.fromarray(recipe.content(height=30, width=40))
     image.putalpha(0)

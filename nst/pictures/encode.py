@@ -4,6 +4,7 @@ import io
 import pathlib
 import warnings
 
+import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -33,16 +34,16 @@ def format_of(path):
 
 
 def write_image(path, pixels, comment="", dpi=0, alpha=None, kept=None, mark=b""):
-    """Write uint8 pixels (n_H, n_W, 3) in the format that the suffix names. Raises WriteError.
+    """Write uint8 pixels (n_H, n_W, 3), over white, in the format that the suffix names. Raises WriteError.
 
-    comment is text in ASCII, dpi the pixels per inch for printing (0 for none), alpha a Pillow image in grey, kept
+    comment is text in ASCII, dpi the pixels per inch for printing (0 for none), alpha that of with_alpha, kept
     {tag: value} of nst.pictures.exif, and mark the bytes by which read_mark tells a PNG from others. Each is written if
     the format has a place for it.
     """
     path, encoded = pathlib.Path(path), io.BytesIO()  # some formats seek and read while they write
     format, image = format_of(path), Image.fromarray(pixels)
     if alpha and format in WITH_ALPHA:
-        image.putalpha(alpha.resize(image.size))
+        image = with_alpha(image, alpha)
     try:
         image.save(encoded, format=format, **WRITING.get(format, {}), **remarks(format, comment, dpi, kept or {}, mark))
     except (OSError, ValueError) as error:  # the picture is larger than the format allows
@@ -52,6 +53,20 @@ def write_image(path, pixels, comment="", dpi=0, alpha=None, kept=None, mark=b""
         content = exif.with_camera(encoded.getvalue(), kept[exif.CAMERA])
     with nst.files.whole_file(path) as file:
         file.write(content)
+
+
+def with_alpha(image, alpha):
+    """A Pillow image in RGB as one in RGBA that shows the same over white.
+
+    alpha is a Pillow image in grey; it is resized to the image.
+    """
+    alpha = alpha.resize(image.size)
+    share = np.asarray(alpha, "float32")[..., np.newaxis] / 255
+    over_white = np.asarray(image, "float32")
+    colours = np.divide(over_white - 255 * (1 - share), share, out=over_white.copy(), where=share > 0)
+    image = Image.fromarray(np.rint(colours.clip(0, 255)).astype("uint8"))
+    image.putalpha(alpha)
+    return image
 
 
 def remarks(format, comment, dpi, kept, mark):
