@@ -74,6 +74,7 @@ def halves(left, right, kind="uint8"):
         (halves((0, 0, 0, 0), (0, 0, 0, 255)), "drawn in transparency: what is opaque counts as white"),
         (halves((255, 255, 255, 0), (255, 255, 255, 255)), "drawn in transparency: what is opaque counts as white"),
         (halves(0, 1), "the numbers 0, 1 are read as grey values 0, 255"),
+        (halves(0, 1, "uint16"), "the numbers 0, 1 are read as grey values 0, 255"),
         (halves(0, 7, "uint16"), "the numbers 0, 7 are read as grey values 0, 255"),
         (halves((0, 0, 0), (0, 130, 0)), r"colours are read as grey values: (0, 0, 0) as 0, (0, 130, 0) as 255"),
     ],

@@ -31,7 +31,8 @@ def drawn(image):
     """
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        if values.min() >= 0 and 1 < values.max() <= 255 and np.all(values == np.floor(values)):
+        least = 2 if image.mode == "F" else 1  # floats of 0 to 1 are grey values
+        if values.min() >= 0 and least <= values.max() <= 255 and np.all(values == np.floor(values)):
             return Image.fromarray(values.astype("uint8")), None
         return decode.flatten(image)[0].convert("L"), None
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
