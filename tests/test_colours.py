@@ -176,6 +176,17 @@ def test_a_style_of_one_colour_leaves_light_and_dark(paint_here, tmp_path, pixel
     assert (result[..., 0] > result[..., 1]).mean() > 0.95  # red everywhere
 
 
+def test_a_style_of_one_colour_stays_in_its_regions():
+    """The content that stands for it has no other regions, where it would count beside their own style."""
+    content, style = (np.float32(recipe.picture(seed, 30, 40)) for seed in (1, 2))
+    left = np.repeat([[1] * 20 + [0] * 20], 30, 0).astype("float32")
+    of_content = Picture(content, {"A": left, "B": 1 - left})
+    of_one_colour = Picture(np.full((30, 40, 3), 90, "float32"), {"A": 1})
+    scene = scene_of(of_content, of_one_colour, Picture(style, {"B": 1}), recolor_content=True)
+    assert [set(picture.regions) for picture in scene.styles] == [{"A"}, {"B"}]
+    assert (scene.styles[0].image == scene.content.image).all() and (scene.styles[0].regions["A"] == left).all()
+
+
 def test_a_photograph_in_grey_is_recoloured_without_its_noise():
     noise = np.random.default_rng(0).normal(0, 1, (60, 80, 3))
     grey = np.rint(np.linspace(40, 200, 80)[np.newaxis, :, np.newaxis] + noise)

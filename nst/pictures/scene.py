@@ -91,10 +91,15 @@ def make_scene(originals, settings, of_content=None):
     elif settings.recolor_content:
         content = recolored(content, of_content, styles, settings.weight_of_styles)
         # A style of one colour shows no strokes. The content in this colour is a style that leaves light and dark.
-        styles = tuple(content if is_even(style) else style for style in styles)
+        styles = tuple(within(content, style.regions) if is_even(style) else style for style in styles)
     start = content.image if init is None else init
     grey = all(map(colours.is_grey, (content.image, start, *(style.image for style in originals.styles))))
     return Scene(content, styles, start, grey=grey)
+
+
+def within(content, regions):
+    """The content as a style that has these of its regions only."""
+    return content._replace(regions={name: share for name, share in content.regions.items() if name in regions})
 
 
 def is_even(picture):
