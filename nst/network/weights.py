@@ -364,13 +364,16 @@ def download_keras():
     """Keras' VGG-19 of ImageNet: 80 MB, hash checked, cached under ~/.keras. Raises InputError if that fails."""
     import keras
 
+    folder = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()  # where Keras itself keeps it
+    with contextlib.suppress(OSError):  # Keras makes no folder there, and then keeps the file among the temporary ones
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress to stdout
             path = keras.utils.get_file(
                 IMAGENET_FILE,
                 IMAGENET_ADDRESS,
                 file_hash=IMAGENET_MD5,
-                cache_dir=os.environ.get("KERAS_HOME", "~/.keras"),  # where Keras itself keeps it
+                cache_dir=folder,
                 cache_subdir="models",
             )
     except Exception as error:  # Keras raises a bare Exception if the server cannot be reached
