@@ -198,7 +198,9 @@ def outline(settings, reader, kind=Job, **more):
         if settings.settings:
             check_files(settings, identity)
         if settings.resume:
-            find_checkpoint(job.checkpoint_path, {name: identity[name] for name in kind.of_identity})
+            checkpoint = find_checkpoint(job.checkpoint_path, {name: identity[name] for name in kind.of_identity})
+            if settings.scales:  # otherwise the pixels tell how many: what is painted can be a part of the content
+                check_epochs(dataclasses.replace(job, checkpoint=checkpoint))
     return job, size
 
 
@@ -219,12 +221,18 @@ def check(settings, reader, kind, more):
     stamp, checkpoint = (read_stamp(path), find_checkpoint(path, identity)) if settings.resume else (None, None)
     job = kind(settings, originals, source, identity, checkpoint, notices, stamp, **more)
     check_inputs(job, reader)
+    check_epochs(job)
+    return job
+
+
+def check_epochs(job):
+    """Raises InputError if the checkpoint of a job has more epochs than the job asks for."""
+    checkpoint = job.checkpoint
     if checkpoint and checkpoint["epoch"] > job.schedule[int(checkpoint["scale"])][1]:
         raise InputError(
-            f"argument --epochs: {path} has finished {checkpoint['epoch']} of them already;"
+            f"argument --epochs: {job.checkpoint_path} has finished {checkpoint['epoch']} of them already;"
             " give as many or more, or leave --resume out to start from the beginning"
         )
-    return job
 
 
 def check_inputs(job, reader):

@@ -279,6 +279,12 @@ def test_resume_skips_what_is_done(batch, tmp_path):
     assert left(tmp_path / "output") == before
 
 
+def test_fewer_epochs_than_a_job_has_are_told_before_the_first_one(batch):
+    batch(FOUR, "--epochs", 3)
+    status, printed, told, _ = batch(FOUR, "--epochs", 1, "--resume")
+    assert (status, printed, told.count("has finished 3 of them already")) == (2, "", 4)
+
+
 def test_a_cost_that_the_last_scale_does_not_have_is_left_out_of_the_report(batch, tmp_path):
     flags = ("--scales", 2, "--epochs", 1, "--neighbour_share", 0.5, 0)
     for status, more in ("done", ()), ("skipped", ("--resume",)):
