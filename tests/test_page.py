@@ -316,6 +316,9 @@ def test_pages_of_shards_are_merged_without_painting(batch, tmp_path, monkeypatc
     page = read_page(tmp_path / "output" / "batch.html")
     assert [len(card.select("a.painted")) for card in page.select(".card")] == [1] * 3
     assert (tmp_path / "output" / "batch.jpg").exists()
+    changed = THREE.replace("content.png,other.png,7", "content.png,content.png,7")
+    status, *_, rows = batch(changed, "--report")  # this row's job was not painted
+    assert (status, [row["line"] for row in rows]) == (1, ["2", "3"])
     older = (
         (tmp_path / "output" / "batch-2-of-2.csv").read_text().replace("neighbours_cost,", "").replace(",,,,", ",,,")
     )

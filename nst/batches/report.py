@@ -125,9 +125,9 @@ class Report:
             with contextlib.suppress(OSError, ValueError, csv.Error), open(path, encoding="utf-8", newline="") as file:
                 for entry in csv.DictReader(file, restval=""):
                     if is_entry(entry):
-                        found[entry["line"], entry["output_dir"]] = dict.fromkeys(COLUMNS, "") | entry
+                        found[job_of(entry)] = dict.fromkeys(COLUMNS, "") | entry
         for row in self.rows:
-            if entry := found.get((str(row.line), nst.batches.page.plain(row.settings.output_dir))):
+            if entry := found.get(job_of(self.entries[row])):
                 self.note(row, entry)
 
     def notice(self, lines):
@@ -171,6 +171,11 @@ def as_entry(row, status, costs=None, seconds=0, message=""):
         "message": message,
     }
     return {column: nst.batches.page.plain(str(value)) for column, value in entry.items()}
+
+
+def job_of(entry):
+    """What tells the job of an entry from others: a row that was changed since has not been painted."""
+    return tuple(entry[column] for column in ("line", *PICTURED, "output_dir"))
 
 
 def is_entry(entry):
