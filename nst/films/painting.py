@@ -39,7 +39,7 @@ class PaintedFrame(NamedTuple):
     costs        those of G, {name: cost}
     settled      (n_H, n_W): 0 for newly visible pixels, 1 after SETTLING frames
     first        the number of the first frame of the shot
-    of_content   {region: Moments}: the colours of the shot, or None
+    of_content   {region: Palette}: the colours of the shot, or None
     """
 
     scene: Scene
@@ -160,7 +160,7 @@ def as_bytes(originals):
 
 
 def colours_of_shot(job, first, stop):
-    """{region: Moments} of the content in the shot that starts with frame first; None if no colours change.
+    """{region: Palette} of the content in the shot that starts with frame first; None if no colours change.
 
     Frames are weighted by their contrast, because a dark or fading frame shows little of the shot's colours.
     """
@@ -177,9 +177,8 @@ def colours_of_shot(job, first, stop):
         both = before is not None and here is not None
         if both and flow.trust(flow.flow(here, before), flow.flow(before, here)).mean() < SAME_SHOT:
             break
-        for name, moments in colours.by_region(small).items():
-            contrast = np.trace(moments.covariance)
-            found.setdefault(name, []).append(moments._replace(weight=contrast**2 + 1e-6))
+        for name, palette in colours.by_region(small).items():
+            found.setdefault(name, []).append((np.trace(palette.covariance) ** 2 + 1e-6, palette))
         before = before if here is None else here
     return {name: colours.mean_of(several) for name, several in found.items()}
 

@@ -1,15 +1,20 @@
 """Colours: --recolor_content and --preserve_colors, as maps from the colours of one picture to those of another.
 
-A map is found from the Moments of the content: the mean and covariance of its colours in a region. So a film can take
-one map for all frames of a scene. --preserve_colors changes a style by an affine Map, x -> A (x - mean) + other mean;
---recolor_content changes the content by a Recolouring.
+A map is found from the Palette of the content in a region. So a film can take one map for all frames of a scene.
+--preserve_colors changes a style by an affine Map, x -> A (x - mean) + other mean; --recolor_content changes the
+content by a Recolouring.
 
     [Colour]  Gatys, Bethge, Hertzmann & Shechtman 2016, Preserving Color in Neural Artistic Style
               Transfer, arXiv 1606.05897
+    [Pitie]   Pitie & Kokaram 2007, The Linear Monge-Kantorovitch Linear Colour Mapping for Example-Based
+              Colour Transfer, CVMP
+    [Tone]    Bae, Paris & Durand 2006, Two-scale Tone Management for Photographic Look, SIGGRAPH
+    [Guided]  He, Sun & Tang 2010, Guided Image Filtering, ECCV
 
 Pictures are arrays (n_H, n_W, 3) in RGB, 0 to 255. Results are floats, which can lie outside that range.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -18,66 +23,62 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])  # Y of YIQ
 
 GREY = 3  # levels: in a grey picture the channels differ by no more
 NOISE = 5  # levels, the standard deviation that every colour of a photograph is taken to have
-HUES = 0.2  # how much of the differences of hue a recoloured photograph has
+HUES = 0.3  # how much of the style's differences of hue at one luminance a recoloured photograph gets
 NEAR = 12  # levels, the standard deviation of the luminances that count as one in a Palette
-MOST_GAIN = 4  # by which the contrast of a photograph is raised at most
-
-
-class Moments(NamedTuple):
-    """The mean (3,) and covariance (3, 3) of the colours in a region, and how much of it was seen."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-    weight: float = 1
-
-
-def moments(image, share=1):
-    """The Moments of image (n_H, n_W, 3) where share, (n_H, n_W) or 1, counts each pixel; None if nothing counts."""
-    X = np.asarray(image, float).reshape(-1, 3)
-    if np.ndim(share) == 0:
-        return Moments(X.mean(0), np.cov(X.T, bias=True))
-    weights = np.asarray(share, float).ravel()
-    if not weights.any():
-        return None
-    return Moments(np.average(X, 0, weights), np.cov(X.T, bias=True, aweights=weights))
+MOST_GAIN = 4  # by which contrasts of a photograph, also those of hue, are raised at most
+BROAD = 1 / 16  # of the long side: the radius within which luminance counts as broad light
+EDGE = 40  # levels, the standard deviation around a pixel from which it lies at an edge of broad light
+LEVELS = np.arange(256)
 
 
 class Palette(NamedTuple):
-    """The colours of a style in a region: their Moments, and at which luminance which chroma is."""
+    """The colours of a picture in a region: their mean and covariance, and which chroma is at which luminance."""
 
-    moments: Moments
-    chroma: np.ndarray  # (256, 3): for each luminance the weighted sum of R - Y, G - Y and B - Y
-    count: np.ndarray  # (256, 1): the sum of those weights
+    mean: np.ndarray  # (3,)
+    covariance: np.ndarray  # (3, 3)
+    light: np.ndarray  # (2, 2): the covariance of two_scales()
+    near: np.ndarray  # (256, 4, 4): for each luminance the weighted sum of v v^T, of v = (1, R - Y, G - Y, B - Y)
+
+    def chroma(self):
+        """The mean (256, 3) and covariance (256, 3, 3) of the chroma R - Y, G - Y, B - Y at each luminance."""
+        every = self.near / self.near[:, :1, :1]
+        mean = every[:, 0, 1:]
+        return mean, every[:, 1:, 1:] - mean[:, :, np.newaxis] * mean[:, np.newaxis]
 
 
 def palette(image, share=1):
     """The Palette of image (n_H, n_W, 3) where share, (n_H, n_W) or 1, counts each pixel; None if nothing counts.
 
-    A colourful pixel counts more than a grey one: the mean of orange and blue is brown, and this keeps the stronger.
+    In near a colourful pixel counts more than a grey one: the mean of orange and blue is brown, and this keeps the
+    stronger.
     """
-    if (found := moments(image, share)) is None:
+    X, Y = np.asarray(image, float).reshape(-1, 3), luminance(image).reshape(-1, 1)
+    share = np.broadcast_to(share, np.shape(image)[:2]).ravel()
+    if not share.any():
         return None
-    Y = luminance(image)
-    chroma = (np.asarray(image, float) - Y).reshape(-1, 3)
-    share = np.ravel(np.broadcast_to(share, Y.shape[:2]))
-    weight = (1 + np.linalg.norm(chroma, axis=1)) * share / share.sum()
+    v = np.ones(len(X)), *(X - Y).T
+    weight = (1 + np.linalg.norm(X - Y, axis=1)) * share / share.sum()
     level = Y.ravel().round().clip(0, 255).astype(int)
-    sums = np.stack([np.bincount(level, column, 256) for column in (*(weight * chroma.T), weight)], 1)
-    levels = np.arange(256)
-    near = np.exp(-(((levels[:, np.newaxis] - levels) / NEAR) ** 2) / 2) @ sums
-    return Palette(found, near[:, :3], near[:, 3:])
+    sums = np.empty((4, 4, 256))
+    for i, j in itertools.combinations_with_replacement(range(4), 2):
+        sums[i, j] = sums[j, i] = np.bincount(level, weight * v[i] * v[j], 256)
+    gauss = np.exp(-(((LEVELS[:, np.newaxis] - LEVELS) / NEAR) ** 2) / 2)
+    near = np.moveaxis(sums @ gauss, 2, 0)
+    scales = [light.ravel() for light in two_scales(luminance(image))]
+    covariance, of_light = (np.cov(rows, bias=True, aweights=share) for rows in (X.T, scales))
+    return Palette(np.average(X, 0, share), covariance, of_light, near)
 
 
-def by_region(picture, of=moments):
-    """{region: Moments, or what else of returns} of a Picture. A region without a pixel is left out."""
-    found = {name: of(picture.image, share) for name, share in picture.regions.items()}
+def by_region(picture):
+    """{region: Palette} of a Picture. A region without a pixel is left out."""
+    found = {name: palette(picture.image, share) for name, share in picture.regions.items()}
     return {name: of_region for name, of_region in found.items() if of_region}
 
 
-def mean_of(several):
-    """The weighted mean of Moments: of their means, and of their covariances."""
-    weights = [one.weight for one in several]
-    return Moments(*(np.average([one[k] for one in several], 0, weights) for k in (0, 1)))
+def mean_of(weighted):
+    """The weighted mean of [(weight, Palette)]."""
+    weights, palettes = zip(*weighted, strict=True)
+    return Palette(*(np.average(parts, 0, weights) for parts in zip(*palettes, strict=True)))
 
 
 def luminance(image):
@@ -85,9 +86,33 @@ def luminance(image):
     return (np.asarray(image, float) @ LUMINANCE)[..., np.newaxis]
 
 
-def is_even(moments):
-    """Whether colours with these Moments are one colour, apart from noise."""
-    return LUMINANCE @ moments.covariance @ LUMINANCE < NOISE**2
+def two_scales(Y):
+    """(the broad light of a luminance (n_H, n_W, 1), the fine light that is left) [Tone].
+
+    Broad light is the luminance smoothed by a filter that keeps edges, the picture itself being the guide [Guided].
+    """
+    import scipy.ndimage  # takes half a second, for which the first line need not wait
+
+    size = 2 * round(BROAD * max(Y.shape)) + 1
+
+    def mean(values):
+        return scipy.ndimage.uniform_filter(values, (size, size, 0), mode="nearest")
+
+    around = mean(Y)
+    variance = mean(Y * Y) - around**2
+    kept = variance / (variance + EDGE**2)
+    broad = mean(kept) * Y + mean((1 - kept) * around)
+    return broad, Y - broad
+
+
+def deviation(covariance):
+    """The standard deviation of the luminance of colours with a covariance (3, 3)."""
+    return np.sqrt(LUMINANCE @ covariance @ LUMINANCE)
+
+
+def is_even(palette):
+    """Whether the colours of a Palette are one colour, apart from noise."""
+    return deviation(palette.covariance) < NOISE
 
 
 def is_grey(image):
@@ -111,7 +136,7 @@ class Map(NamedTuple):
 
 
 def match_histogram(here, there):
-    """The Map from colours with the Moments here to the mean and covariance of there [Colour, histogram matching].
+    """The Map from the colours of a Palette to the mean and covariance of another's [Colour, histogram matching].
 
     A style that lacks a colour (a grey one has one axis of the three) cannot get it from this map.
     """
@@ -120,8 +145,7 @@ def match_histogram(here, there):
 
 def match_luminance(here, there):
     """The Map to grey, with the mean and deviation of the luminance of there [Colour, luminance-only transfer]."""
-    deviation, other_deviation = (np.sqrt(LUMINANCE @ one.covariance @ LUMINANCE) for one in (here, there))
-    scale = other_deviation / (deviation or 1)
+    scale = deviation(there.covariance) / (deviation(here.covariance) or 1)
     return Map(np.tile(scale * LUMINANCE, (3, 1)), here.mean, np.full(3, LUMINANCE @ there.mean))
 
 
@@ -129,57 +153,91 @@ TO_GREY = Map(np.tile(LUMINANCE, (3, 1)), np.zeros(3), np.zeros(3))
 
 
 class Recolouring(NamedTuple):
-    """The change of a content to its styles' colours: its luminance, the chroma there, and a Map of what is left."""
+    """The change of a content to its styles' colours: of its light, and of its chroma at each luminance."""
 
-    gain: float
+    gains: np.ndarray  # (2,), of the broad and of the fine light
     mean: float  # of the content's luminance
     other_mean: float  # of the styles'
-    chroma: np.ndarray  # (256, 3), of each luminance of the styles
-    hues: Map  # to chroma
+    chroma: np.ndarray  # (256, 3): the mean of the styles at each of their luminances
+    hues: np.ndarray  # (4, 256, 3): its sum with v = (1, R - Y, G - Y, B - Y) is added at each luminance of the content
 
     def __call__(self, image):
-        Y = self.gain * (luminance(image) - self.mean) + self.other_mean
-        chroma = [np.interp(Y[..., 0], np.arange(256), column) for column in self.chroma.T]
-        return np.float32(Y + np.stack(chroma, 2)) + self.hues(image)
+        Y = luminance(image)
+        broad, fine = two_scales(Y)
+        light = self.gains[0] * (broad - self.mean) + self.gains[1] * fine + self.other_mean
+        v = 1, *np.moveaxis(image - Y, 2, 0)[..., np.newaxis]
+        hues = sum(at_levels(Y[..., 0], table) * part for table, part in zip(self.hues, v, strict=True))
+        chroma = at_levels(light[..., 0], self.chroma)
+        length = np.linalg.norm(chroma, axis=2, keepdims=True)
+        direction = chroma / np.maximum(length, 1e-9)
+        greyer = np.clip(-(hues * direction).sum(2, keepdims=True), 0, length)  # what a hue takes from the mean
+        return np.float32(light + chroma + hues + greyer * direction)
+
+
+def at_levels(Y, table):
+    """The values of a table (256, ...) at luminances; between two levels they are interpolated."""
+    below = np.clip(Y, 0, 254).astype(int)
+    above = np.clip(Y, 0, 255) - below
+    # np.take is several times faster than table[below].
+    here, step = (np.take(values, below, axis=0) for values in (table, np.diff(table, axis=0)))
+    return here + (above.T * step.T).T
 
 
 def recolor(here, styles):
-    """The map from a content with the Moments here to the colours of its styles, [(weight, Palette)].
+    """The map from a content with the Palette here to the colours of its styles, [(weight, Palette)].
 
-    The luminance gets the styles' mean and deviation, and each luminance the chroma that the styles have there: a
-    bright sky gets the colours of what is bright in the style. What is left, the differences of hue at one luminance,
-    is matched as [Colour] matches histograms, and counts HUES times: a blue sky would look for what is blue in the
-    style, however dark that is.
+    The luminance gets the styles' mean, and their contrast in broad and in fine light [Tone]: a house in front of a
+    bright sky keeps its own light and dark. Each luminance gets the mean chroma that the styles have there: a bright
+    sky gets the colours of what is bright in the style. The differences of hue at one luminance become those that the
+    styles have there [Pitie], and count HUES times. So a red roof is redder than the sky, if what is as bright in the
+    style is red and blue. A hue makes no colour greyer than that mean: between orange and blue there is a grey that
+    the style does not have.
 
     The content counts as having NOISE in every colour: otherwise the noise of a grey photograph would become coloured.
-    Its contrast is raised by MOST_GAIN at most: otherwise the JPEG blocks of a photograph in fog would be seen.
+    Its contrasts are raised by MOST_GAIN at most: otherwise the JPEG blocks of a photograph in fog would be seen.
     """
-    there = mean_of([one.moments._replace(weight=weight) for weight, one in styles])
+    there = mean_of(styles)
     if is_even(there):  # it has no light and dark: the content keeps its own
         return Map(np.tile(LUMINANCE, (3, 1)), here.mean, there.mean)
-    here = here._replace(covariance=here.covariance + NOISE**2 * np.eye(3))
-    (deviation, colour, hues), (other_deviation, _, other_hues) = map(by_luminance, (here, there))
-    of_hues = match_histogram(hues, other_hues).A @ (np.eye(3) - np.outer(colour, LUMINANCE))
-    chroma, count = (sum(weight * one[k] for weight, one in styles) for k in (1, 2))
-    gain = min(MOST_GAIN, other_deviation / deviation)
-    to_hues = Map(HUES * of_hues, here.mean, np.zeros(3))
-    return Recolouring(gain, LUMINANCE @ here.mean, LUMINANCE @ there.mean, chroma / count, to_hues)
+    light = here.light + NOISE**2 * LUMINANCE @ LUMINANCE * np.eye(2)
+    gains = np.sqrt(np.diag(there.light) / np.diag(light))
+    gains *= deviation(there.covariance) / np.sqrt(gains @ light @ gains)
+    mean, other_mean = LUMINANCE @ here.mean, LUMINANCE @ there.mean
+    gain = min(MOST_GAIN, deviation(there.covariance) / deviation(here.covariance + NOISE**2 * np.eye(3)))
+    to_chroma = np.eye(3) - LUMINANCE
+    chroma, covariance = here.chroma()
+    covariance = covariance + NOISE**2 * to_chroma @ to_chroma.T
+    becomes = np.clip(gain * (LEVELS - mean) + other_mean, 0, 255)
+    other_chroma, other_covariance = there.chroma()
+    A = HUES * transport(covariance, at_levels(becomes, other_covariance))
+    offset = -A @ chroma[:, :, np.newaxis]
+    hues = np.moveaxis(np.concatenate([offset, A], 2), 2, 0)
+    return Recolouring(gains.clip(0, MOST_GAIN), mean, other_mean, other_chroma, hues)
 
 
-def by_luminance(moments):
-    """(deviation of the luminance, colour (3,) that a level of luminance brings, Moments of what is left)."""
-    variance = LUMINANCE @ moments.covariance @ LUMINANCE
-    colour = moments.covariance @ LUMINANCE / variance
-    left = moments.covariance - variance * np.outer(colour, colour)
-    return np.sqrt(variance), colour, moments._replace(covariance=left)
+def transport(here, there):
+    """The symmetric matrices that turn covariances (..., n, n) into others, and change what they map least [Pitie].
+
+    None of their eigenvalues is larger than MOST_GAIN.
+    """
+    root, inverse = power(here, 0.5), power(here, -0.5)
+    return of_eigenvalues(inverse @ power(root @ there @ root, 0.5) @ inverse, lambda values: values.clip(0, MOST_GAIN))
 
 
 def power(covariance, exponent):
-    """A symmetric matrix to a power; eigenvalues of 0 stay 0."""
-    values, vectors = np.linalg.eigh(covariance)
-    is_there = values > 1e-9 * max(values.max(), 1e-9)
-    powers = np.where(is_there, np.where(is_there, values, 1) ** exponent, 0)
-    return (vectors * powers) @ vectors.T
+    """Symmetric matrices (..., n, n) to a power; eigenvalues of 0 stay 0."""
+
+    def raised(values):
+        is_there = values > 1e-9 * np.maximum(values.max(-1, keepdims=True), 1e-9)
+        return np.where(is_there, np.where(is_there, values, 1) ** exponent, 0)
+
+    return of_eigenvalues(covariance, raised)
+
+
+def of_eigenvalues(matrix, change):
+    """Symmetric matrices (..., n, n) with their eigenvalues (..., n) changed."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * change(values)[..., np.newaxis, :]) @ np.swapaxes(vectors, -1, -2)
 
 
 def apply(maps, picture):

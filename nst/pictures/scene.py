@@ -78,20 +78,26 @@ class Scene:
 def make_scene(originals, settings, of_content=None):
     """The Scene of the Originals, recoloured as the settings say.
 
-    of_content is {region: colours.Moments} to use instead of the content's own, for example those of a whole shot.
+    of_content is {region: colours.Palette} to use instead of the content's own, for example those of a whole shot.
     """
     content, styles, init = originals.content, originals.styles, originals.init
-    of_content = of_content or colours.by_region(content)
-    if settings.preserve_colors in ("luminance", "histogram"):
+    match_colours = settings.preserve_colors in ("luminance", "histogram")
+    if match_colours or settings.recolor_content:
+        of_content = of_content or colours.by_region(content)
+    if match_colours:
         match = {"luminance": colours.match_luminance, "histogram": colours.match_histogram}[settings.preserve_colors]
         styles = tuple(matched(style, of_content, match) for style in styles)
         init = None if init is None else matched(Picture(init, content.regions), of_content, match).image
         if settings.preserve_colors == "luminance":
             content = content._replace(image=colours.TO_GREY(content.image))
     elif settings.recolor_content:
-        content = recolored(content, of_content, styles, settings.weight_of_styles)
+        of_styles = [colours.by_region(style) for style in styles]
+        content = recolored(content, of_content, of_styles, settings.weight_of_styles)
         # A style of one colour shows no strokes. The content in this colour is a style that leaves light and dark.
-        styles = tuple(within(content, style.regions) if is_even(style) else style for style in styles)
+        styles = tuple(
+            within(content, style.regions) if all(map(colours.is_even, of_style.values())) else style
+            for style, of_style in zip(styles, of_styles, strict=True)
+        )
     start = content.image if init is None else init
     grey = all(map(colours.is_grey, (content.image, start, *(style.image for style in originals.styles))))
     return Scene(content, styles, start, grey=grey)
@@ -100,10 +106,6 @@ def make_scene(originals, settings, of_content=None):
 def within(content, regions):
     """The content as a style that has these of its regions only."""
     return content._replace(regions={name: share for name, share in content.regions.items() if name in regions})
-
-
-def is_even(picture):
-    return all(map(colours.is_even, colours.by_region(picture).values()))
 
 
 def matched(picture, of_content, match):
@@ -118,15 +120,11 @@ def matched(picture, of_content, match):
     return picture._replace(image=colours.apply(maps, picture))
 
 
-def recolored(content, of_content, styles, weights):
-    """The content with each region in the colours of the styles that have it."""
+def recolored(content, of_content, of_styles, weights):
+    """The content with each region in the colours of the styles that have it; of_styles are {region: Palette}."""
     maps = {}
-    of_styles = [
-        colours.by_region(style, colours.palette) if weight else {}
-        for style, weight in zip(styles, weights, strict=True)
-    ]
-    for name, moments in of_content.items():
-        having = [(weight, of[name]) for of, weight in zip(of_styles, weights, strict=True) if name in of]
+    for name, of_region in of_content.items():
+        having = [(weight, of[name]) for of, weight in zip(of_styles, weights, strict=True) if weight and name in of]
         if having:  # all styles of a region can have weight 0
-            maps[name] = colours.recolor(moments, having)
+            maps[name] = colours.recolor(of_region, having)
     return content._replace(image=colours.apply(maps, content).clip(0, 255))
