@@ -30,11 +30,11 @@ def paint(job, stop):
     return record.result()
 
 
-@dataclasses.dataclass(repr=False)
+@dataclasses.dataclass(repr=False, eq=False)
 class Result:
     """A painted picture. A notebook shows it.
 
-    pixels      uint8 (n_H, n_W, 3): the picture, over white if it is transparent
+    pixels      uint8 (n_H, n_W, 3): the picture, over white if it is transparent; save() writes them
     image       the picture as a Pillow image: RGB, or RGBA if it is transparent
     costs       a dict for every --print_every-th iteration, and for the last one: its number as "iteration", and the
                 costs after it as "total" (J), "content" (J_content), "style" (J_style), ...

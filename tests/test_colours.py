@@ -4,6 +4,7 @@ import colorsys
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from PIL import Image
 
 import nst.pictures.colours
@@ -129,6 +130,28 @@ def test_a_content_is_recoloured_by_luminance_in_each_region():
         assert np.corrcoef(Y, Y_C)[0, 1] > 0.999
 
 
+def test_a_bright_region_gets_the_mean_of_its_style():
+    """It is brighter than what is around it, so that its fine light has a mean of its own."""
+    colours = nst.pictures.colours
+    content, style = (np.float32(recipe.picture(seed, 60, 80)) for seed in (1, 2))
+    bright = scipy.ndimage.uniform_filter(colours.luminance(content)[..., 0], 9)
+    region = np.float32(bright > np.quantile(bright, 0.7))
+    of_content = Picture(content, {"A": region, "B": 1 - region})
+    scene = scene_of(of_content, Picture(style, {"A": 1}), recolor_content=True)
+    assert colours.two_scales(colours.luminance(content))[1][region == 1].mean() > 2
+    Y = colours.luminance(scene.content.image)[region == 1]
+    assert Y.mean() == pytest.approx(colours.luminance(style).mean(), abs=1)
+
+
+def test_a_style_of_two_colours_that_are_equally_light_leaves_light_and_dark():
+    """The variance of its luminance is 0, or by rounding less."""
+    content, colours = recipe.picture(1, 30, 40), np.array([[128, 128, 128], [131, 149, 12]])
+    for seed in range(5):
+        style = np.random.default_rng(seed).permutation(np.repeat(colours, 600, 0)).reshape(30, 40, 3)
+        result = scene_of(content, style, recolor_content=True).content.image
+        assert np.isfinite(result).all() and result.std() > 10
+
+
 def test_a_house_in_front_of_a_bright_sky_keeps_its_own_light_and_dark():
     """The style has little contrast between broad areas and much within them: the content gets both."""
     colours = nst.pictures.colours
@@ -172,7 +195,7 @@ def test_each_luminance_gets_the_stronger_colour_that_its_style_has_there(monkey
         monkeypatch.setattr(colours, "HUES", hues)
         result = scene_of(ramp, style, recolor_content=True).content.image[0]
         Y = colours.luminance(result)[:, 0]
-        for colour, share in (blue, 0.9), (yellow, 0.9), (orange, 0.3):
+        for colour, share in (blue, 0.9), (yellow, 0.9), (orange, 0.6):
             here = chroma(result[np.abs(Y - colour @ colours.LUMINANCE).argmin()])
             assert here @ chroma(colour) / (chroma(colour) ** 2).sum() > share
 
@@ -180,14 +203,15 @@ def test_each_luminance_gets_the_stronger_colour_that_its_style_has_there(monkey
 def test_hues_of_one_luminance_become_those_that_the_style_has_there(monkeypatch):
     """Dark parts of the style are grey and light ones red or blue: so a red roof is red and a blue sky blue, if light.
 
-    The photograph has both, and something dark in the same two hues.
+    The photograph has both, and something dark in the same two hues, with a green cast and less contrast.
     """
     colours = nst.pictures.colours
     red, blue = (chroma(np.array(colour, float)) for colour in ([200, 80, 60], [60, 120, 210]))
     photograph, style = (
         np.stack([level + share * hue for level, share in parts for hue in (red, blue)]).reshape(2, 2, 3)
-        for parts in ([(60, 0.3), (160, 0.3)], [(50, 0), (170, 0.6)])
+        for parts in ([(100, 0.3), (140, 0.3)], [(40, 0), (200, 0.6)])
     )
+    photograph = photograph + chroma(np.array([0, 20, 0]))
     photograph, style = (image.repeat(10, 0).repeat(10, 1) for image in (photograph, style))
 
     def hue(hues):
@@ -215,6 +239,14 @@ def test_a_hue_makes_no_colour_greyer_than_the_mean_of_its_luminance():
     orange = mean[120] / np.linalg.norm(mean[120])
     houses, sky = (chroma(result[column]) @ orange for column in (2, 17))
     assert houses > 1.2 * sky and sky == pytest.approx(np.linalg.norm(mean[120]), rel=0.1)
+    Recolouring = colours.Recolouring  # one by which each hue is kept, and the mean is (8, 0, 0)
+    chromas = np.tile([8.0, 0, 0], (256, 1))
+    keeps = np.stack([np.tile(row, (256, 1)) for row in ([0.0, 0, 0], *np.eye(3))])
+    change = Recolouring(np.ones(2), (0, 0), 0, chromas, keeps)
+    for hue, expected in ((5, 13), (-5, 8), (-8, 8), (-12, 4), (-30, -14)):
+        even_out = -hue * colours.LUMINANCE[0] / colours.LUMINANCE[2]  # of the luminance
+        image = np.array([[[100.0 + hue, 100, 100 + even_out]]])
+        assert change(image)[0, 0, 0] - 100 == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_transport_turns_one_covariance_into_another_as_directly_as_it_can():

@@ -117,6 +117,15 @@ def test_a_film_that_lies_on_its_side_is_upright(tmp_path):
             np.testing.assert_array_equal(np.asarray(image), np.asarray(frame(number)))
 
 
+def test_the_pages_of_a_tiff_in_which_0_is_white_are_frames(tmp_path):
+    pages = [np.asarray(frame(i).convert("L")) for i in range(2)]
+    negatives = np.stack([65535 - 257 * page.astype("uint16") for page in pages])
+    tifffile.imwrite(tmp_path / "pages.tif", negatives, photometric="miniswhite")
+    film = video.find_film(tmp_path / "pages.tif", "all", 10**6)
+    for number, image in film.images():
+        np.testing.assert_array_equal(np.asarray(image)[..., 0], pages[number])
+
+
 def test_a_film_keeps_its_rate_its_sound_and_its_recipe(films, paint_here, tmp_path):
     flags = ("--content_image_filename", films / "pan.mp4", *FAST)
     status, printed, error = paint_here(*flags, "--frames", "2:8")

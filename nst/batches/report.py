@@ -174,7 +174,7 @@ def as_entry(row, status, costs=None, seconds=0, message=""):
 
 
 def job_of(entry):
-    """What tells the job of an entry from others: a row that was changed since has not been painted."""
+    """What tells the job of an entry from others. A row whose pictures or folder have changed is another job."""
     return tuple(entry[column] for column in ("line", *PICTURED, "output_dir"))
 
 

@@ -364,7 +364,8 @@ def download_keras():
     """Keras' VGG-19 of ImageNet: 80 MB, hash checked, cached under ~/.keras. Raises InputError if that fails."""
     import keras
 
-    folder = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()  # where Keras itself keeps it
+    # Where Keras itself keeps it; pathlib's own can raise.
+    folder = pathlib.Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")))  # noqa: PTH111
     with contextlib.suppress(OSError):  # Keras makes no folder there, and then keeps the file among the temporary ones
         folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -36,7 +36,8 @@ class Palette(NamedTuple):
 
     mean: np.ndarray  # (3,)
     covariance: np.ndarray  # (3, 3)
-    light: np.ndarray  # (2, 2): the covariance of two_scales()
+    fine: float  # the mean of the fine light, which in a region can be other than 0
+    light: np.ndarray  # (2, 2): the covariance of the broad and the fine light
     near: np.ndarray  # (256, 4, 4): for each luminance the weighted sum of v v^T, of v = (1, R - Y, G - Y, B - Y)
 
     def chroma(self):
@@ -46,9 +47,10 @@ class Palette(NamedTuple):
         return mean, every[:, 1:, 1:] - mean[:, :, np.newaxis] * mean[:, np.newaxis]
 
 
-def palette(image, share=1):
+def palette(image, share=1, scales=None):
     """The Palette of image (n_H, n_W, 3) where share, (n_H, n_W) or 1, counts each pixel; None if nothing counts.
 
+    scales is two_scales() of its luminance, if it is known.
     In near a colourful pixel counts more than a grey one: the mean of orange and blue is brown, and this keeps the
     stronger.
     """
@@ -64,14 +66,15 @@ def palette(image, share=1):
         sums[i, j] = sums[j, i] = np.bincount(level, weight * v[i] * v[j], 256)
     gauss = np.exp(-(((LEVELS[:, np.newaxis] - LEVELS) / NEAR) ** 2) / 2)
     near = np.moveaxis(sums @ gauss, 2, 0)
-    scales = [light.ravel() for light in two_scales(luminance(image))]
+    scales = np.reshape(scales or two_scales(luminance(image)), (2, -1))
     covariance, of_light = (np.cov(rows, bias=True, aweights=share) for rows in (X.T, scales))
-    return Palette(np.average(X, 0, share), covariance, of_light, near)
+    return Palette(np.average(X, 0, share), covariance, np.average(scales[1], 0, share), of_light, near)
 
 
 def by_region(picture):
     """{region: Palette} of a Picture. A region without a pixel is left out."""
-    found = {name: palette(picture.image, share) for name, share in picture.regions.items()}
+    scales = two_scales(luminance(picture.image))
+    found = {name: palette(picture.image, share, scales) for name, share in picture.regions.items()}
     return {name: of_region for name, of_region in found.items() if of_region}
 
 
@@ -107,7 +110,7 @@ def two_scales(Y):
 
 def deviation(covariance):
     """The standard deviation of the luminance of colours with a covariance (3, 3)."""
-    return np.sqrt(LUMINANCE @ covariance @ LUMINANCE)
+    return np.sqrt(max(0, LUMINANCE @ covariance @ LUMINANCE))  # by rounding it can be less than 0
 
 
 def is_even(palette):
@@ -156,21 +159,21 @@ class Recolouring(NamedTuple):
     """The change of a content to its styles' colours: of its light, and of its chroma at each luminance."""
 
     gains: np.ndarray  # (2,), of the broad and of the fine light
-    mean: float  # of the content's luminance
-    other_mean: float  # of the styles'
+    means: tuple  # of the content's broad and of its fine light
+    other_mean: float  # of the styles' luminance
     chroma: np.ndarray  # (256, 3): the mean of the styles at each of their luminances
     hues: np.ndarray  # (4, 256, 3): its sum with v = (1, R - Y, G - Y, B - Y) is added at each luminance of the content
 
     def __call__(self, image):
         Y = luminance(image)
-        broad, fine = two_scales(Y)
-        light = self.gains[0] * (broad - self.mean) + self.gains[1] * fine + self.other_mean
+        scales = zip(self.gains, two_scales(Y), self.means, strict=True)
+        light = self.other_mean + sum(gain * (light - mean) for gain, light, mean in scales)
         v = 1, *np.moveaxis(image - Y, 2, 0)[..., np.newaxis]
         hues = sum(at_levels(Y[..., 0], table) * part for table, part in zip(self.hues, v, strict=True))
         chroma = at_levels(light[..., 0], self.chroma)
         length = np.linalg.norm(chroma, axis=2, keepdims=True)
         direction = chroma / np.maximum(length, 1e-9)
-        greyer = np.clip(-(hues * direction).sum(2, keepdims=True), 0, length)  # what a hue takes from the mean
+        greyer = np.clip(-(hues * direction).sum(2, keepdims=True), 0, length)  # what a hue would take from the mean
         return np.float32(light + chroma + hues + greyer * direction)
 
 
@@ -190,11 +193,11 @@ def recolor(here, styles):
     bright sky keeps its own light and dark. Each luminance gets the mean chroma that the styles have there: a bright
     sky gets the colours of what is bright in the style. The differences of hue at one luminance become those that the
     styles have there [Pitie], and count HUES times. So a red roof is redder than the sky, if what is as bright in the
-    style is red and blue. A hue makes no colour greyer than that mean: between orange and blue there is a grey that
-    the style does not have.
+    style is red and blue. A hue that is opposite to that mean counts only as far as it is longer: between orange and
+    blue there is a grey that the style does not have.
 
-    The content counts as having NOISE in every colour: otherwise the noise of a grey photograph would become coloured.
-    Its contrasts are raised by MOST_GAIN at most: otherwise the JPEG blocks of a photograph in fog would be seen.
+    The content counts as having NOISE in every colour, and its contrasts are raised by MOST_GAIN at most. Otherwise the
+    noise of a grey photograph would become coloured, and the JPEG blocks of one in fog would be seen.
     """
     there = mean_of(styles)
     if is_even(there):  # it has no light and dark: the content keeps its own
@@ -212,7 +215,8 @@ def recolor(here, styles):
     A = HUES * transport(covariance, at_levels(becomes, other_covariance))
     offset = -A @ chroma[:, :, np.newaxis]
     hues = np.moveaxis(np.concatenate([offset, A], 2), 2, 0)
-    return Recolouring(gains.clip(0, MOST_GAIN), mean, other_mean, other_chroma, hues)
+    means = mean - here.fine, here.fine
+    return Recolouring(gains.clip(0, MOST_GAIN), means, other_mean, other_chroma, hues)
 
 
 def transport(here, there):

@@ -84,8 +84,8 @@ def decoded(path, finish):
 def opened(path):
     """The Pillow image in a file, as a context.
 
-    Pillow gets the file, not its name. By its name Pillow maps an uncompressed TIFF into memory, and reads one that
-    lies on its side in the wrong shape.
+    Pillow gets the file, not its name. By its name a newer Pillow maps an uncompressed TIFF into memory, and reads one
+    that lies on its side in the wrong shape.
     """
     with open(path, "rb") as file, Image.open(file) as image:
         yield image

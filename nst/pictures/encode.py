@@ -56,7 +56,7 @@ def write_image(path, pixels, comment="", dpi=0, alpha=None, kept=None, mark=b""
 
 
 def with_alpha(image, alpha):
-    """A Pillow image in RGB as one in RGBA that shows the same over white.
+    """A Pillow image in RGB as one in RGBA that shows the same over white, or what is nearest to it with this alpha.
 
     alpha is a Pillow image in grey; it is resized to the image.
     """

@@ -180,7 +180,7 @@ def probe_animation(path):
 def read_animation(film, first):
     with decode.bounded(None), decode.opened(film.path) as image:  # find_film has checked the size
         for frame in itertools.islice(ImageSequence.Iterator(image), first, None):
-            yield lambda frame=frame: decode.flatten(decode.upright(frame.copy()))[0]
+            yield lambda frame=frame: decode.flatten(decode.upright(decode.right_way_round(frame).copy()))[0]
 
 
 def pictures_in(path):
@@ -207,12 +207,13 @@ def left_out(film):
 
 
 def upright_size(path):
-    """(width, height) of a picture as a viewer shows it, from its header."""
+    """(width, height) of a picture as a viewer shows it, from its header. A picture behind a preview is decoded."""
     with warnings.catch_warnings(), decode.bounded(None):
         warnings.simplefilter("ignore")  # remarks on odd metadata
         with Image.open(path) as image:
-            image = decode.largest_in(image, path) if decode.is_preview(image) else image
-            # Pillow has turned the size of a TIFF, and of no other picture.
+            if decode.is_preview(image):
+                return decode.read_image(path).size
+            # A newer Pillow has turned the size of a TIFF, and of no other picture.
             width, height = (image.tag_v2[tag] for tag in (WIDTH, HEIGHT)) if image.format == "TIFF" else image.size
             has_exif = image.format != "PNG" or "exif" in image.info  # otherwise Pillow decodes a PNG to look for it
             lies = has_exif and image.getexif().get(decode.ORIENTATION) in LYING
