@@ -54,19 +54,20 @@ def palette(image, share=1, scales=None):
     In near a colourful pixel counts more than a grey one: the mean of orange and blue is brown, and this keeps the
     stronger.
     """
-    X, Y = np.asarray(image, float).reshape(-1, 3), luminance(image).reshape(-1, 1)
+    X, Y = np.asarray(image, float).reshape(-1, 3), luminance(image)
     share = np.broadcast_to(share, np.shape(image)[:2]).ravel()
     if not share.any():
         return None
-    v = np.ones(len(X)), *(X - Y).T
-    weight = (1 + np.linalg.norm(X - Y, axis=1)) * share / share.sum()
+    chroma = X - Y.reshape(-1, 1)
+    v = np.ones(len(X)), *chroma.T
+    weight = (1 + np.linalg.norm(chroma, axis=1)) * share / share.sum()
     level = Y.ravel().round().clip(0, 255).astype(int)
     sums = np.empty((4, 4, 256))
     for i, j in itertools.combinations_with_replacement(range(4), 2):
         sums[i, j] = sums[j, i] = np.bincount(level, weight * v[i] * v[j], 256)
     gauss = np.exp(-(((LEVELS[:, np.newaxis] - LEVELS) / NEAR) ** 2) / 2)
     near = np.moveaxis(sums @ gauss, 2, 0)
-    scales = np.reshape(scales or two_scales(luminance(image)), (2, -1))
+    scales = np.reshape(scales or two_scales(Y), (2, -1))
     covariance, of_light = (np.cov(rows, bias=True, aweights=share) for rows in (X.T, scales))
     return Palette(np.average(X, 0, share), covariance, np.average(scales[1], 0, share), of_light, near)
 
